@@ -1,0 +1,1 @@
+//! `#[osv::main]` and `#[osv::test]`.

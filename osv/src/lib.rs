@@ -1,0 +1,1 @@
+//! The crate that makes a Rust program its own operating system.

@@ -1,0 +1,1 @@
+//! Images, hypervisors and programs of the host: the library behind the command `osv`.
