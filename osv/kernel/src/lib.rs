@@ -1,2 +1,23 @@
+//! The kernel of osv: a library OS whose one interface is the Linux system-call ABI.
+//!
+//! The modules are floors of a house: each may use what stands on its own floor or below, never above.
+//!
+//! | floor | what |
+//! |---|---|
+//! | `main.rs` | the boot order |
+//! | [`syscall`] | the table, one file per call or small family |
+//! | `process`, `fs`, `net`, `event` | what system calls act on |
+//! | `drivers` | ACPI, interrupt controllers, clocks, PCI, virtio |
+//! | `sched` | threads, run queues, wait queues, sleeping locks, timers, futexes |
+//! | `mem` | frames, heap, page tables, address spaces, page cache, program memory |
+//! | [`arch`] | the CPU: boot entries, traps, context switch; the only assembly |
+//!
+//! [`errno`] and [`sync`] serve all floors. The library is `no_std` outside its own tests, which run on the host.
+
 #![cfg_attr(not(test), no_std)]
-//! The kernel.
+
+extern crate alloc;
+
+pub mod arch;
+pub mod errno;
+pub mod sync;

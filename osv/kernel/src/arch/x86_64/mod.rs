@@ -1,0 +1,5 @@
+//! x86-64.
+
+pub mod irq;
+
+pub use irq::IrqGuard;
