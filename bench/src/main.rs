@@ -1,0 +1,139 @@
+//! The benchmark command: the same static program (`programs/micro.c`) on a Linux guest and on osv, in the same QEMU with
+//! the same machine, CPU and memory; prints both, their ratio, and osv's budget.
+//!
+//! By default the unit is the instruction (`-icount shift=0`, one CPU: exact however noisy the machine is); `--wall`
+//! measures nanoseconds of wall time on one and two CPUs instead. `--sizes` adds the memory floor and file sizes.
+//! The numbers that osv has to reach are in [`rows`]; `--json` prints what a CI can compare.
+//!
+//! `cargo run -p osv-bench`, or with `-- --help`.
+
+mod build;
+mod cpio;
+mod linux;
+mod osv;
+mod rows;
+mod sizes;
+mod vm;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, ValueEnum};
+
+use rows::{Measured, Report};
+use vm::{Clock, Machine};
+
+/// What the user asked for.
+#[derive(Parser)]
+#[command(
+    name = "osv-bench",
+    about = "Benchmarks osv against a Linux guest in the same QEMU"
+)]
+struct Options {
+    /// Wall-clock nanoseconds on 1 and 2 CPUs instead of instructions on 1.
+    #[arg(long)]
+    wall: bool,
+    /// QEMU's machine type.
+    #[arg(long, default_value = "q35")]
+    machine: String,
+    /// Memory of the guests in MiB.
+    #[arg(long, default_value_t = 128)]
+    memory: u32,
+    /// Which guests to run.
+    #[arg(long, value_enum, default_value_t = Guests::Both)]
+    guest: Guests,
+    /// Also find the smallest memory that boots hello, and the sizes of kernel and hello.
+    #[arg(long)]
+    sizes: bool,
+    /// Print JSON instead of tables.
+    #[arg(long)]
+    json: bool,
+    /// Exit with failure if osv is over a budget or a row is missing.
+    #[arg(long)]
+    check: bool,
+    /// Only these rows.
+    rows: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Guests {
+    Both,
+    Linux,
+    Osv,
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    let reports = measure_all(&options)?;
+    let sizes = options
+        .sizes
+        .then(|| sizes::measure(&options.machine))
+        .transpose()?;
+    if options.json {
+        let sizes = sizes.as_ref().map(sizes::Sizes::to_json);
+        let reports: Vec<_> = reports.iter().map(Report::to_json).collect();
+        println!(
+            "{:#}",
+            serde_json::json!({ "reports": reports, "sizes": sizes })
+        );
+    } else {
+        reports.iter().for_each(|report| print!("{report}"));
+        if let Some(sizes) = &sizes {
+            print!("{sizes}");
+        }
+    }
+    let over = reports.iter().map(Report::misses).sum::<usize>();
+    if options.check && over > 0 {
+        bail!("{over} rows are over their budget or missing");
+    }
+    Ok(())
+}
+
+fn measure_all(options: &Options) -> Result<Vec<Report>> {
+    let setups: &[(Clock, u32)] = if options.wall {
+        &[(Clock::Wall, 1), (Clock::Wall, 2)]
+    } else {
+        &[(Clock::Instructions, 1)]
+    };
+    setups
+        .iter()
+        .map(|&(clock, cpus)| measure(options, clock, cpus))
+        .collect()
+}
+
+fn measure(options: &Options, clock: Clock, cpus: u32) -> Result<Report> {
+    let machine = Machine {
+        name: options.machine.clone(),
+        memory_mib: options.memory,
+        cpus,
+        clock,
+    };
+    let firmware = vm::firmware(&machine).context("measuring the firmware")?;
+    let run =
+        |wanted: bool, guest: &dyn Fn() -> Result<vm::Output>, name: &str| -> Result<Measured> {
+            if !wanted {
+                return Ok(BTreeMap::new());
+            }
+            eprintln!("{name}: {} CPU(s), {clock}", machine.cpus);
+            rows::parse(
+                &guest().with_context(|| format!("running the {name} guest"))?,
+                &firmware,
+                clock,
+            )
+        };
+    Ok(Report {
+        clock,
+        cpus,
+        linux: run(
+            options.guest != Guests::Osv,
+            &|| linux::run(&machine, &options.rows),
+            "Linux",
+        )?,
+        osv: run(
+            options.guest != Guests::Linux,
+            &|| osv::run(&machine, &options.rows),
+            "osv",
+        )?,
+        selected: options.rows.clone(),
+    })
+}

@@ -1,0 +1,58 @@
+//! The osv guest: the kernel with the same static program, in a root that holds nothing else.
+//!
+//! The root is an image (`osv run --rootfs`), not the host's file system, so that a file is a file on ramfs as in the
+//! Linux guest's initramfs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::build;
+use crate::vm::{self, Machine, Output};
+
+/// Runs the micro-benchmarks on osv.
+pub fn run(machine: &Machine, rows: &[String]) -> Result<Output> {
+    boot(machine, &build::micro()?, rows)
+}
+
+/// Boots osv with `program` as its first process.
+pub fn boot(machine: &Machine, program: &Path, args: &[String]) -> Result<Output> {
+    let mut command = Command::new(osv()?);
+    command
+        .args(["run", "--quiet", "--machine", &machine.name])
+        .args([
+            "--memory",
+            &format!("{}M", machine.memory_mib),
+            "--cpus",
+            &machine.cpus.to_string(),
+        ])
+        .arg("--rootfs")
+        .arg(rootfs(program)?);
+    for arg in machine.clock_args() {
+        command.arg(format!("--qemu-arg={arg}"));
+    }
+    command.args(["--", "/init", "--dir", "/tmp"]).args(args);
+    vm::run(command, Duration::from_secs(300))
+}
+
+/// A directory with the program as `/init` and an empty `/tmp`.
+fn rootfs(program: &Path) -> Result<PathBuf> {
+    let root = build::cache()?.join("rootfs");
+    fs::create_dir_all(root.join("tmp"))?;
+    fs::copy(program, root.join("init")).context("copying the program")?;
+    Ok(root)
+}
+
+/// The command `osv`, built beside this one.
+fn osv() -> Result<PathBuf> {
+    let name = std::env::current_exe()?.with_file_name("osv");
+    anyhow::ensure!(
+        name.exists(),
+        "{} is missing: run cargo build -p osv-runner",
+        name.display()
+    );
+    Ok(name)
+}

@@ -1,0 +1,172 @@
+//! One run of QEMU: the machine, what it says on its first serial port, and how long it took to say it.
+//!
+//! A run always ends: the guest stops the machine, or the time-out kills it.
+
+use std::fmt;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::build;
+
+/// How time is counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Clock {
+    /// QEMU's `-icount shift=0`: a guest nanosecond is an instruction.
+    Instructions,
+    /// The host's clock.
+    Wall,
+}
+
+impl fmt::Display for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Clock::Instructions => "instructions",
+            Clock::Wall => "wall-clock ns",
+        })
+    }
+}
+
+/// The virtual machine that both guests get.
+#[derive(Clone)]
+pub struct Machine {
+    /// QEMU's machine type.
+    pub name: String,
+    /// RAM in MiB.
+    pub memory_mib: u32,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// How time is counted.
+    pub clock: Clock,
+}
+
+impl Machine {
+    /// QEMU with this machine, its first serial port on stdout, and nothing else.
+    pub fn qemu(&self) -> Command {
+        let mut command = Command::new("qemu-system-x86_64");
+        command
+            .args([
+                "-M",
+                &self.name,
+                "-accel",
+                "tcg",
+                "-cpu",
+                "max",
+                "-nodefaults",
+                "-display",
+                "none",
+            ])
+            .args([
+                "-m",
+                &format!("{}M", self.memory_mib),
+                "-smp",
+                &self.cpus.to_string(),
+            ])
+            .args(["-serial", "stdio", "-no-reboot"])
+            .args(self.clock_args());
+        command
+    }
+
+    /// What to add to a QEMU command line to count time this way.
+    pub fn clock_args(&self) -> &'static [&'static str] {
+        match self.clock {
+            Clock::Instructions => &["-icount", "shift=0"],
+            Clock::Wall => &[],
+        }
+    }
+}
+
+/// What a guest printed, line by line.
+pub struct Output {
+    /// Lines, without their ends, each with the time since QEMU was started.
+    pub lines: Vec<(Duration, String)>,
+}
+
+impl Output {
+    /// The value of the line `name value`, and when it was printed.
+    pub fn value(&self, name: &str) -> Option<(Duration, &str)> {
+        self.lines.iter().find_map(|(at, line)| {
+            let (found, value) = line.trim().split_once(' ')?;
+            (found == name).then_some((*at, value.trim()))
+        })
+    }
+
+    /// Whether some line contains `text`.
+    pub fn contains(&self, text: &str) -> bool {
+        self.lines.iter().any(|(_, line)| line.contains(text))
+    }
+
+    /// Everything, as one text.
+    pub fn text(&self) -> String {
+        self.lines
+            .iter()
+            .map(|(_, line)| format!("{line}\n"))
+            .collect()
+    }
+}
+
+/// Kills the child when it goes out of scope, so that no QEMU is left behind.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A child that has ended cannot be killed: either way it is gone after `wait`.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs `command` until it ends; fails after `timeout`.
+pub fn run(mut command: Command, timeout: Duration) -> Result<Output> {
+    let started = Instant::now();
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    let mut child = Running(child.with_context(|| format!("starting {command:?}"))?);
+    let stdout = child.0.stdout.take().context("no stdout")?;
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            if sender.send((started.elapsed(), line)).is_err() {
+                break;
+            }
+        }
+    });
+    let mut output = Output { lines: Vec::new() };
+    loop {
+        match receiver.recv_timeout(timeout.saturating_sub(started.elapsed())) {
+            Ok(line) => output.lines.push(line),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(output),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                bail!(
+                    "no end after {timeout:?} of {command:?}; it said:\n{}",
+                    output.text()
+                )
+            }
+        }
+    }
+}
+
+/// What the machine needs before a kernel's first instruction.
+pub struct Firmware {
+    /// The time-stamp counter at the kernel's entry.
+    pub tsc: u64,
+    /// Wall time from QEMU's start until the entry's line was printed.
+    pub wall: Duration,
+}
+
+/// Boots `programs/entry.S`, which does nothing but say when it was entered.
+pub fn firmware(machine: &Machine) -> Result<Firmware> {
+    let mut command = machine.qemu();
+    command.arg("-kernel").arg(build::entry()?);
+    let output = run(command, Duration::from_secs(60))?;
+    let (wall, tsc) = output
+        .value("entry_tsc")
+        .with_context(|| format!("the entry said {:?}", output.text()))?;
+    Ok(Firmware {
+        tsc: u64::from_str_radix(tsc, 16)?,
+        wall,
+    })
+}

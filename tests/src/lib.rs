@@ -1,0 +1,1 @@
+//! The suites that boot unmodified Linux programs on osv; see `tests/`.
