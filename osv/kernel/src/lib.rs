@@ -20,4 +20,5 @@ extern crate alloc;
 
 pub mod arch;
 pub mod errno;
+pub mod event;
 pub mod sync;

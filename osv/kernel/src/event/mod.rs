@@ -1,0 +1,11 @@
+//! Waiting for things to happen: the types that every pollable object shares, and the objects of their own.
+//!
+//! A file that can be waited for owns a [`Pollee`] and calls [`Pollee::notify`] after each change that may
+//! make it ready. Whoever waits for several files at once (poll, select, epoll) attaches an [`Observer`] to
+//! each pollee and only then looks at the file's readiness, so that no change falls between the two. Nothing
+//! here ever asks an idle file: an observer is told, and the cost of an event does not grow with the number
+//! of files that are watched.
+
+mod pollee;
+
+pub use pollee::{Observer, PollEvents, Pollee, Watch};
