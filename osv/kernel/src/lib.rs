@@ -21,4 +21,5 @@ extern crate alloc;
 pub mod arch;
 pub mod errno;
 pub mod event;
+pub mod mem;
 pub mod sync;
