@@ -43,6 +43,8 @@ bitflags::bitflags! {
         const READABLE = 0x041;
         /// `POLLOUT | POLLWRNORM`: what a writable file reports.
         const WRITABLE = 0x104;
+        /// What a file that never blocks reports always: readable and writable.
+        const ALWAYS_READY = 0x145;
         /// What poll and epoll report even if nobody asked: `POLLERR | POLLHUP`.
         const ALWAYS = 0x018;
     }
