@@ -21,5 +21,6 @@ extern crate alloc;
 pub mod arch;
 pub mod errno;
 pub mod event;
+pub mod fs;
 pub mod mem;
 pub mod sync;

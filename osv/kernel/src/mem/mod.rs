@@ -1,3 +1,4 @@
 //! Memory.
 
+pub mod object;
 pub mod user;
