@@ -23,4 +23,5 @@ pub mod errno;
 pub mod event;
 pub mod fs;
 pub mod mem;
+pub mod process;
 pub mod sync;

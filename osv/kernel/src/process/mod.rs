@@ -1,0 +1,7 @@
+//! Processes.
+
+pub mod elf;
+pub mod script;
+pub mod signal;
+pub mod stack;
+pub mod vdso;

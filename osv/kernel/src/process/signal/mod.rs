@@ -1,0 +1,6 @@
+//! Signals.
+
+pub mod action;
+pub mod info;
+pub mod queue;
+pub mod set;
