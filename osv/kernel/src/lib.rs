@@ -24,4 +24,5 @@ pub mod event;
 pub mod fs;
 pub mod mem;
 pub mod process;
+pub mod sched;
 pub mod sync;

@@ -1,0 +1,332 @@
+//! Futexes: programs sleep on words of their own memory.
+//!
+//! A waiter links a node in its stack frame into a bucket chosen by the word's [`Key`], and only then compares the
+//! word with the value that it expects; a waker has changed the word before it looks into the bucket. So either the
+//! waiter sees the change or the waker sees the waiter, and the word is never read under a lock (it may have to be
+//! paged in). A waiter that was woken although the word had changed hands its wake-up on. Source: futex(2).
+
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicU32, Ordering, fence};
+
+use super::wait::reason_to_give_up;
+use super::{Deadline, Thread, current, schedule};
+use crate::errno::{Errno, Result};
+use crate::sync::SpinLock;
+
+/// Waits for any bit, wakes every waiter: FUTEX_BITSET_MATCH_ANY.
+pub const ANY_BIT: u32 = u32::MAX;
+
+const BUCKETS: usize = 256;
+
+/// What a futex word is, apart from the address at which a process sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Key {
+    /// The address space (private futexes) or the mapped object (shared ones), by a number that is not reused
+    /// while somebody waits.
+    pub object: u64,
+    /// The word's address in the space, or its offset in the object.
+    pub offset: u64,
+}
+
+/// The waiters of some keys.
+struct Bucket {
+    /// How many wait: a waker looks here first, without the lock.
+    length: AtomicU32,
+    list: SpinLock<List>,
+}
+
+/// A doubly linked list of nodes, oldest first.
+struct List {
+    first: *mut Node,
+    last: *mut Node,
+}
+
+// SAFETY:
+// - the pointers lead to nodes of waiters that cannot leave without unlinking them under the lock.
+unsafe impl Send for List {}
+
+/// A waiter, in its own stack frame. While it is linked, its fields are protected by the lock of its bucket.
+struct Node {
+    previous: *mut Node,
+    next: *mut Node,
+    thread: NonNull<Thread>,
+    key: Key,
+    bits: u32,
+    /// The bucket that has the node: requeueing changes it, under the locks of both.
+    bucket: AtomicU32,
+    is_linked: bool,
+}
+
+static TABLE: [Bucket; BUCKETS] = [const {
+    Bucket { length: AtomicU32::new(0), list: SpinLock::new(List { first: ptr::null_mut(), last: ptr::null_mut() }) }
+}; BUCKETS];
+
+impl Key {
+    #[inline]
+    fn bucket(self) -> usize {
+        let mixed = (self.object ^ self.offset.rotate_left(20)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 56) as usize % BUCKETS
+    }
+}
+
+/// Sleeps until a [`wake`] for `key` with one of `bits`, if `word` still gives `expected`.
+///
+/// # Errors
+/// EAGAIN if the word differs, ETIMEDOUT, ERESTARTSYS for a signal, and what `word` fails with.
+pub fn wait(
+    key: Key,
+    expected: u32,
+    bits: u32,
+    deadline: Option<Deadline>,
+    word: impl FnOnce() -> Result<u32>,
+) -> Result<()> {
+    let mut waiter = Waiter::new(key, bits);
+    waiter.link();
+    match word() {
+        Ok(value) if value == expected => waiter.sleep(deadline),
+        outcome => {
+            waiter.leave();
+            Err(outcome.err().unwrap_or(Errno::EAGAIN))
+        }
+    }
+}
+
+/// Wakes up to `most` threads that wait for `key` with one of `bits`, oldest first; returns how many.
+#[inline]
+pub fn wake(key: Key, most: usize, bits: u32) -> usize {
+    let bucket = &TABLE[key.bucket()];
+    fence(Ordering::SeqCst);
+    if bucket.length.load(Ordering::Relaxed) == 0 {
+        return 0;
+    }
+    wake_in(bucket, &mut bucket.list.lock(), key, most, bits)
+}
+
+/// Wakes up to `most_woken` threads that wait for `from`, and lets up to `most_moved` of the others wait for `to`
+/// instead. If `word` is given, it has to hold the value at the time. Returns how many were woken, and how many moved.
+///
+/// # Errors
+/// EAGAIN if the word differs, and what reading it fails with.
+pub fn requeue(
+    from: Key,
+    to: Key,
+    most_woken: usize,
+    most_moved: usize,
+    word: Option<(u32, &dyn Fn() -> Result<u32>)>,
+) -> Result<(usize, usize)> {
+    if let Some((expected, read)) = word
+        && read()? != expected
+    {
+        return Err(Errno::EAGAIN);
+    }
+    let source = &TABLE[from.bucket()];
+    if from.bucket() == to.bucket() {
+        let mut list = source.list.lock();
+        let woken = wake_in(source, &mut list, from, most_woken, ANY_BIT);
+        return Ok((woken, rename(&mut list, from, to, most_moved)));
+    }
+    let target = &TABLE[to.bucket()];
+    // Both locks, in the order of the table, so that two requeues cannot wait for each other.
+    let (mut source_list, mut target_list);
+    if from.bucket() < to.bucket() {
+        source_list = source.list.lock();
+        target_list = target.list.lock();
+    } else {
+        target_list = target.list.lock();
+        source_list = source.list.lock();
+    }
+    let woken = wake_in(source, &mut source_list, from, most_woken, ANY_BIT);
+    let mut moved = 0;
+    while moved < most_moved {
+        let Some(node) = find(&source_list, from, ANY_BIT) else { break };
+        unlink(source, &mut source_list, node);
+        // SAFETY:
+        // - the node was linked, so it is alive until its waiter gets both locks that we hold.
+        unsafe {
+            (*node.as_ptr()).key = to;
+            (*node.as_ptr()).bucket.store(to.bucket() as u32, Ordering::Relaxed);
+        }
+        link(target, &mut target_list, node);
+        moved += 1;
+    }
+    Ok((woken, moved))
+}
+
+fn wake_in(bucket: &Bucket, list: &mut List, key: Key, most: usize, bits: u32) -> usize {
+    let mut woken = 0;
+    while woken < most {
+        let Some(node) = find(list, key, bits) else { break };
+        unlink(bucket, list, node);
+        // SAFETY:
+        // - the node was linked, so its waiter has to take the lock that we hold before its thread can end.
+        unsafe { node.as_ref().thread.as_ref() }.wake();
+        woken += 1;
+    }
+    woken
+}
+
+/// Lets up to `most` waiters of `from` wait for `to`, in the same bucket.
+fn rename(list: &mut List, from: Key, to: Key, most: usize) -> usize {
+    let mut moved = 0;
+    while moved < most {
+        let Some(mut node) = find(list, from, ANY_BIT) else { break };
+        if from == to {
+            return most.min(count(list, from));
+        }
+        // SAFETY:
+        // - the node is linked in the list whose lock we hold.
+        unsafe { node.as_mut() }.key = to;
+        moved += 1;
+    }
+    moved
+}
+
+fn count(list: &List, key: Key) -> usize {
+    nodes(list).filter(|node| has_key(*node, key, ANY_BIT)).count()
+}
+
+fn find(list: &List, key: Key, bits: u32) -> Option<NonNull<Node>> {
+    nodes(list).find(|node| has_key(*node, key, bits))
+}
+
+fn has_key(node: NonNull<Node>, key: Key, bits: u32) -> bool {
+    // SAFETY:
+    // - the node comes from the list whose lock the caller holds.
+    let node = unsafe { node.as_ref() };
+    node.key == key && node.bits & bits != 0
+}
+
+/// The nodes of a list whose lock the caller holds.
+fn nodes(list: &List) -> impl Iterator<Item = NonNull<Node>> {
+    // SAFETY:
+    // - linked nodes are alive while the lock is held, and so is their chain.
+    core::iter::successors(NonNull::new(list.first), |node| NonNull::new(unsafe { node.as_ref() }.next))
+}
+
+fn link(bucket: &Bucket, list: &mut List, node: NonNull<Node>) {
+    // SAFETY:
+    // - the new node and those in the list are alive and only reached under the lock that the caller holds.
+    unsafe {
+        let fields = &mut *node.as_ptr();
+        fields.previous = list.last;
+        fields.next = ptr::null_mut();
+        fields.is_linked = true;
+        match list.last.as_mut() {
+            Some(last) => last.next = node.as_ptr(),
+            None => list.first = node.as_ptr(),
+        }
+    }
+    list.last = node.as_ptr();
+    bucket.length.fetch_add(1, Ordering::SeqCst);
+}
+
+fn unlink(bucket: &Bucket, list: &mut List, node: NonNull<Node>) {
+    // SAFETY:
+    // - the node is linked in this list, its neighbours are too, and the caller holds the lock.
+    unsafe {
+        let Node { previous, next, .. } = *node.as_ref();
+        match previous.as_mut() {
+            Some(previous) => previous.next = next,
+            None => list.first = next,
+        }
+        match next.as_mut() {
+            Some(next) => next.previous = previous,
+            None => list.last = previous,
+        }
+        (*node.as_ptr()).is_linked = false;
+    }
+    bucket.length.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// A node on the stack of the thread that waits.
+struct Waiter {
+    node: Node,
+    /// The list points to the node once it is linked.
+    _pinned: core::marker::PhantomPinned,
+}
+
+impl Waiter {
+    #[inline]
+    fn new(key: Key, bits: u32) -> Waiter {
+        let node = Node {
+            previous: ptr::null_mut(),
+            next: ptr::null_mut(),
+            thread: NonNull::from(&*current()),
+            key,
+            bits,
+            bucket: AtomicU32::new(key.bucket() as u32),
+            is_linked: false,
+        };
+        Waiter { node, _pinned: core::marker::PhantomPinned }
+    }
+
+    /// Links the node. The waiter must not move from now on.
+    #[inline]
+    fn link(&mut self) {
+        let bucket = &TABLE[self.node.key.bucket()];
+        let mut list = bucket.list.lock();
+        link(bucket, &mut list, NonNull::from(&mut self.node));
+    }
+
+    /// Runs `action` with the lock of the bucket that has the node now.
+    #[inline]
+    fn with_bucket<T>(&mut self, action: impl FnOnce(&'static Bucket, &mut List, NonNull<Node>) -> T) -> T {
+        let node = NonNull::from(&mut self.node);
+        loop {
+            // SAFETY:
+            // - the node is in this frame; the field is atomic, since requeueing changes it meanwhile.
+            let index = unsafe { &(*node.as_ptr()).bucket }.load(Ordering::Relaxed);
+            let bucket = &TABLE[index as usize % BUCKETS];
+            let mut list = bucket.list.lock();
+            // SAFETY: as above.
+            if unsafe { &(*node.as_ptr()).bucket }.load(Ordering::Relaxed) == index {
+                return action(bucket, &mut list, node);
+            }
+        }
+    }
+
+    #[inline]
+    fn is_woken(&mut self) -> bool {
+        // SAFETY:
+        // - the node is in this frame, and `is_linked` is read under its bucket's lock.
+        self.with_bucket(|_, _, node| unsafe { !(*node.as_ptr()).is_linked })
+    }
+
+    #[inline]
+    fn sleep(&mut self, deadline: Option<Deadline>) -> Result<()> {
+        let thread = current();
+        let _alarm = deadline.map(|deadline| thread.alarm(deadline));
+        loop {
+            thread.prepare_to_block();
+            if self.is_woken() {
+                thread.stay_runnable();
+                return Ok(());
+            }
+            if let Some(errno) = reason_to_give_up(&thread, deadline) {
+                thread.stay_runnable();
+                return if self.unlink() { Err(errno) } else { Ok(()) };
+            }
+            schedule();
+        }
+    }
+
+    /// Takes the node out; false if it was woken before.
+    fn unlink(&mut self) -> bool {
+        self.with_bucket(|bucket, list, node| {
+            // SAFETY:
+            // - the node is in this frame, and its bucket's lock is held.
+            let is_linked = unsafe { (*node.as_ptr()).is_linked };
+            if is_linked {
+                unlink(bucket, list, node);
+            }
+            is_linked
+        })
+    }
+
+    /// Takes the node out without having slept; a wake-up that came meanwhile goes to another waiter.
+    fn leave(&mut self) {
+        if !self.unlink() {
+            wake(self.node.key, 1, self.node.bits);
+        }
+    }
+}

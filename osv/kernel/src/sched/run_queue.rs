@@ -1,0 +1,148 @@
+//! The runnable threads of one CPU, the one with the least virtual time first.
+//!
+//! Virtual time is run time divided by weight: always running the thread with the least of it shares the CPU by
+//! weight (proportional-share scheduling as in Linux' CFS). A thread that slept starts at most a little behind the
+//! queue's own virtual time, so that sleeping is no way to hoard. Pure data: the scheduler does the locking.
+
+use alloc::collections::BinaryHeap;
+use core::cmp::Ordering;
+
+/// A sleeper may be this much behind, in nanoseconds of virtual time: it runs soon, but not for long.
+const SLEEPER_BONUS_NS: u64 = 3_000_000;
+
+/// Runnable threads of type `T` by virtual time.
+pub struct RunQueue<T> {
+    heap: BinaryHeap<Entry<T>>,
+    /// Never decreases; what a newcomer is measured against.
+    virtual_time: u64,
+    next_sequence: u64,
+}
+
+struct Entry<T> {
+    virtual_time: u64,
+    /// Keeps equals in the order of their arrival.
+    sequence: u64,
+    thread: T,
+}
+
+impl<T> RunQueue<T> {
+    /// An empty queue.
+    pub const fn new() -> Self {
+        RunQueue { heap: BinaryHeap::new(), virtual_time: 0, next_sequence: 0 }
+    }
+
+    /// Adds a thread with its virtual time.
+    pub fn push(&mut self, thread: T, virtual_time: u64) {
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        self.heap.push(Entry { virtual_time, sequence, thread });
+    }
+
+    /// Takes the thread that runs next.
+    pub fn pop(&mut self) -> Option<T> {
+        let entry = self.heap.pop()?;
+        self.virtual_time = self.virtual_time.max(entry.virtual_time);
+        Some(entry.thread)
+    }
+
+    /// Takes the first thread, in order of virtual time, that `wanted` accepts.
+    pub fn take(&mut self, mut wanted: impl FnMut(&T) -> bool) -> Option<T> {
+        let mut passed_over = alloc::vec::Vec::new();
+        let mut taken = None;
+        while let Some(entry) = self.heap.pop() {
+            if wanted(&entry.thread) {
+                taken = Some(entry.thread);
+                break;
+            }
+            passed_over.push(entry);
+        }
+        self.heap.extend(passed_over);
+        taken
+    }
+
+    /// The virtual time at which a thread starts that last had `virtual_time`.
+    pub fn placement(&self, virtual_time: u64) -> u64 {
+        virtual_time.max(self.virtual_time.saturating_sub(SLEEPER_BONUS_NS))
+    }
+
+    /// The virtual time at which a thread starts that comes from a queue whose time was `origin`.
+    pub fn placement_from(&self, virtual_time: u64, origin: u64) -> u64 {
+        self.virtual_time.saturating_add(virtual_time.saturating_sub(origin)).max(self.virtual_time)
+    }
+
+    /// The queue's own virtual time.
+    pub fn virtual_time(&self) -> u64 {
+        self.virtual_time
+    }
+
+    /// The least virtual time of a thread in the queue.
+    pub fn least(&self) -> Option<u64> {
+        self.heap.peek().map(|entry| entry.virtual_time)
+    }
+
+    /// How many threads wait to run.
+    pub fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Whether no thread waits to run.
+    pub fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+}
+
+impl<T> Ord for Entry<T> {
+    /// `BinaryHeap` gives the greatest first, so less virtual time is greater here.
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.virtual_time, other.sequence).cmp(&(self.virtual_time, self.sequence))
+    }
+}
+
+impl<T> PartialOrd for Entry<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> PartialEq for Entry<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl<T> Eq for Entry<T> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn least_virtual_time_first_then_arrival() {
+        let mut queue = RunQueue::new();
+        queue.push('b', 20);
+        queue.push('a', 10);
+        queue.push('c', 20);
+        assert_eq!((queue.pop(), queue.pop(), queue.pop(), queue.pop()), (Some('a'), Some('b'), Some('c'), None));
+        assert_eq!(queue.virtual_time(), 20);
+    }
+
+    #[test]
+    fn sleepers_cannot_hoard() {
+        let mut queue = RunQueue::new();
+        queue.push('a', 1_000_000_000);
+        queue.pop();
+        assert_eq!(queue.placement(0), 1_000_000_000 - SLEEPER_BONUS_NS);
+        assert_eq!(queue.placement(2_000_000_000), 2_000_000_000);
+    }
+
+    #[test]
+    fn taking_passes_over() {
+        let mut queue = RunQueue::new();
+        queue.push(1, 1);
+        queue.push(2, 2);
+        assert_eq!(queue.take(|&thread| thread == 2), Some(2));
+        assert_eq!(queue.take(|&thread| thread == 9), None);
+        assert_eq!(queue.pop(), Some(1));
+    }
+}

@@ -1,0 +1,121 @@
+//! Typed arguments: how a register becomes a value, and how a trace shows it.
+//!
+//! A handler is an ordinary function of up to six [`Argument`]s. [`Handler`] is implemented for all of them, so
+//! that a line of the table needs no more than the function's name. The compiler inlines the decoding: a call
+//! costs one indirect jump.
+
+use core::fmt::{self, Write};
+
+use super::SysResult;
+use crate::arch::TrapFrame;
+use crate::errno::Result;
+
+/// A value that travels in one register.
+pub trait Argument: Sized {
+    /// The value, or the error of the whole call.
+    fn from_register(register: u64) -> Result<Self>;
+
+    /// Prints the register as `strace` would.
+    fn show(register: u64, out: &mut dyn Write) -> fmt::Result {
+        write!(out, "{register:#x}")
+    }
+}
+
+/// The number of an open file in its process' table. Not checked in any way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fd(pub i32);
+
+impl Argument for Fd {
+    #[inline(always)]
+    fn from_register(register: u64) -> Result<Self> {
+        Ok(Fd(register as i32))
+    }
+
+    fn show(register: u64, out: &mut dyn Write) -> fmt::Result {
+        match register as i32 {
+            linux_raw_sys::general::AT_FDCWD => out.write_str("AT_FDCWD"),
+            fd => write!(out, "{fd}"),
+        }
+    }
+}
+
+macro_rules! integer_arguments {
+    ($($type:ty, $format:literal;)*) => {$(
+        impl Argument for $type {
+            #[inline(always)]
+            fn from_register(register: u64) -> Result<Self> {
+                Ok(register as $type)
+            }
+
+            fn show(register: u64, out: &mut dyn Write) -> fmt::Result {
+                write!(out, $format, register as $type)
+            }
+        }
+    )*};
+}
+
+integer_arguments! {
+    i32, "{}"; i64, "{}"; u16, "{:#o}"; u32, "{:#x}"; u64, "{:#x}"; usize, "{}";
+}
+
+/// A function that can stand in the table: any of up to six arguments.
+pub trait Handler<Arguments> {
+    /// Decodes the registers of `frame` and calls the function.
+    fn call(self, frame: &TrapFrame) -> SysResult;
+    /// Prints the arguments, with commas between.
+    fn show(frame: &TrapFrame, names: &[&str], out: &mut dyn Write) -> fmt::Result;
+}
+
+macro_rules! handlers {
+    ($(($($argument:ident $register:ident),*))*) => {$(
+        impl<Function, $($argument: Argument),*> Handler<($($argument,)*)> for Function
+        where
+            Function: FnOnce($($argument),*) -> SysResult,
+        {
+            #[inline(always)]
+            fn call(self, _frame: &TrapFrame) -> SysResult {
+                self($($argument::from_register(_frame.$register)?),*)
+            }
+
+            fn show(_frame: &TrapFrame, names: &[&str], out: &mut dyn Write) -> fmt::Result {
+                let mut _names = names.iter();
+                let mut _separator = "";
+                $(
+                    write!(out, "{_separator}{}=", _names.next().unwrap_or(&"?"))?;
+                    _separator = ", ";
+                    $argument::show(_frame.$register, out)?;
+                )*
+                Ok(())
+            }
+        }
+    )*};
+}
+
+handlers! {
+    ()
+    (A rdi)
+    (A rdi, B rsi)
+    (A rdi, B rsi, C rdx)
+    (A rdi, B rsi, C rdx, D r10)
+    (A rdi, B rsi, C rdx, D r10, E r8)
+    (A rdi, B rsi, C rdx, D r10, E r8, F r9)
+}
+
+/// Calls `handler` with the registers of `frame`; the value is what goes into `rax`.
+#[inline(always)]
+pub(super) fn invoke<Arguments, H: Handler<Arguments>>(handler: H, frame: &TrapFrame) -> u64 {
+    match handler.call(frame) {
+        Ok(value) => value,
+        Err(errno) => errno.to_rax(),
+    }
+}
+
+/// Prints the arguments of a call to a function of `handler`'s type.
+pub(super) fn show<Arguments, H: Handler<Arguments>>(
+    _handler: H,
+    frame: &TrapFrame,
+    names: &[&str],
+    out: &mut dyn Write,
+) -> fmt::Result {
+    H::show(frame, names, out)
+}

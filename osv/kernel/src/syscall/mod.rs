@@ -1,0 +1,147 @@
+//! System calls: the one boundary between programs and the kernel.
+//!
+//! `table` lists all calls; a handler lives in a file of its own (or of its small family) in the folder of its
+//! domain and does three things: it takes typed arguments, calls the floor below, and returns a [`SysResult`].
+//! Decoding, the encoding of errors, and tracing are done here, once, from the types of the handler's arguments.
+//! Source: syscall(2), and the man page that each handler names.
+
+mod args;
+mod table;
+mod trace;
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::arch::TrapFrame;
+use crate::errno::{Errno, Result};
+use crate::log;
+
+pub use args::{Argument, Fd, Handler};
+pub use table::CALLS;
+pub use trace::set_tracing;
+
+/// What a handler returns: the value of `rax`, or the error that becomes its negated number.
+pub type SysResult = Result<u64>;
+
+/// Numbers in the table: all of Linux 6.1's fit below.
+pub const TABLE_SIZE: usize = 512;
+
+/// What a decoded call does: reads its registers from the frame, returns `rax`.
+type Dispatch = fn(&TrapFrame) -> u64;
+
+/// Prints the arguments of a call, decoded by their types.
+type Show = fn(&TrapFrame, &mut dyn core::fmt::Write) -> core::fmt::Result;
+
+/// How far a call is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Status {
+    /// As on Linux.
+    Done,
+    /// There, but for what the text says.
+    Partly(&'static str),
+    /// Deliberately not there: the error, and why.
+    Refused(Errno, &'static str),
+    /// Not there: ENOSYS, named once in the log.
+    Absent,
+    /// No call of Linux 6.1 has this number.
+    Unassigned,
+}
+
+/// One line of the table.
+#[derive(Clone, Copy)]
+pub struct Call {
+    /// The name, as in `syscalls(2)`.
+    pub name: &'static str,
+    /// How far it is there.
+    pub status: Status,
+    show: Show,
+}
+
+impl Call {
+    const UNASSIGNED: Call = Call { name: "?", status: Status::Unassigned, show: show_nothing };
+}
+
+/// Builds [`CALLS`] and the dispatch table from lines whose forms `table.rs` explains.
+macro_rules! syscalls {
+    ($($number:literal $name:ident
+        $(($($argument:ident),*) => $handler:path $(, partly $missing:literal)?)?
+        $(refused $errno:ident $why:literal)?
+    ;)*) => {
+        /// All calls by number.
+        pub static CALLS: [Call; TABLE_SIZE] = {
+            let mut calls = [Call::UNASSIGNED; TABLE_SIZE];
+            $(
+                #[allow(unused_mut, unused_assignments)]
+                {
+                    let mut call = Call { name: stringify!($name), status: Status::Absent, show: show_nothing };
+                    $(
+                        call.status = Status::Done;
+                        $(call.status = Status::Partly($missing);)?
+                        call.show = |frame, out| args::show($handler, frame, &[$(stringify!($argument)),*], out);
+                    )?
+                    $(call.status = Status::Refused(Errno::$errno, $why);)?
+                    calls[$number] = call;
+                }
+            )*
+            calls
+        };
+
+        pub(super) static DISPATCH: [Dispatch; TABLE_SIZE] = {
+            let mut dispatch: [Dispatch; TABLE_SIZE] = [absent; TABLE_SIZE];
+            $(
+                $(
+                    // The list of names is for tracing; naming it here ties both repetitions together.
+                    { let _ = [$(stringify!($argument)),*].len(); }
+                    dispatch[$number] = |frame| args::invoke($handler, frame);
+                )?
+            )*
+            dispatch
+        };
+    };
+}
+use syscalls;
+
+/// What arch calls for each `syscall` instruction, on the thread's kernel stack with interrupts on.
+#[inline]
+pub fn handle(frame: &mut TrapFrame) {
+    if trace::is_tracing() {
+        return trace::handle_traced(frame);
+    }
+    frame.rax = dispatch(frame);
+}
+
+#[inline]
+fn dispatch(frame: &TrapFrame) -> u64 {
+    match table::DISPATCH.get(frame.orig_rax as usize) {
+        Some(call) => call(frame),
+        None => Errno::ENOSYS.to_rax(),
+    }
+}
+
+/// The handler of all numbers that have none.
+fn absent(frame: &TrapFrame) -> u64 {
+    let number = frame.orig_rax as usize;
+    if let Some(call) = CALLS.get(number) {
+        name_once(number, call);
+        if let Status::Refused(errno, _) = call.status {
+            return errno.to_rax();
+        }
+    }
+    Errno::ENOSYS.to_rax()
+}
+
+/// Names a call that is not there in the log, the first time that a program asks for it.
+fn name_once(number: usize, call: &Call) {
+    static NAMED: [AtomicU64; TABLE_SIZE / 64] = [const { AtomicU64::new(0) }; TABLE_SIZE / 64];
+    let bit = 1 << (number % 64);
+    if NAMED[number / 64].fetch_or(bit, Ordering::Relaxed) & bit != 0 {
+        return;
+    }
+    match call.status {
+        Status::Refused(errno, why) => log::warn!("system call {} is refused ({errno}): {why}", call.name),
+        _ => log::warn!("system call {} ({number}) is not there (ENOSYS)", call.name),
+    }
+}
+
+fn show_nothing(_: &TrapFrame, _: &mut dyn core::fmt::Write) -> core::fmt::Result {
+    Ok(())
+}
