@@ -19,10 +19,13 @@
 extern crate alloc;
 
 pub mod arch;
+pub mod drivers;
 pub mod errno;
 pub mod event;
 pub mod fs;
+pub mod log;
 pub mod mem;
+pub mod panic;
 pub mod process;
 pub mod sched;
 pub mod sync;

@@ -1,0 +1,171 @@
+//! The first instructions: from a boot loader's 32-bit protected mode to Rust.
+//!
+//! A hypervisor that knows PVH jumps to `pvh_entry` with paging off and EBX pointing to its
+//! `hvm_start_info`. Each boot protocol has such an entry of a few lines, which loads ESI with the physical address
+//! of its information and EBX with a [`Protocol`] number; what follows is shared: page tables that map the first
+//! 4 GiB three times over (identity, [`DIRECT_MAP`](super::layout::DIRECT_MAP), kernel), long mode, SSE, a cleared
+//! `.bss`, a stack. Nothing is assumed to be zero, so that an image may be loaded without its `.bss`.
+//!
+//! AT&T syntax, since LLVM's Intel parser does not take the 64-bit symbol arithmetic that the 32-bit code needs.
+
+/// Who started the kernel, and hence what the information pointer points to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Protocol {
+    /// Xen's PVH: `hvm_start_info`.
+    Pvh = 1,
+}
+
+impl Protocol {
+    /// The protocol that the entry code numbered `n`.
+    pub const fn from_number(n: u32) -> Option<Self> {
+        match n {
+            1 => Some(Self::Pvh),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(feature = "image")]
+core::arch::global_asm!(
+    r#"
+    .set BASE, 0xffffffff80000000
+
+    .section .note.pvh, "a"
+    .balign 4
+    .long 4, 8, 18              # "Xen", 8 bytes, XEN_ELFNOTE_PHYS32_ENTRY
+    .asciz "Xen"
+    .quad pvh_entry - BASE
+
+    .section .handoff, "aw"
+    .globl osv_handoff
+osv_handoff:
+    .ascii "OSVHAND1"
+    .fill 7, 8, 0
+
+    .section .boot_bss, "aw", @nobits
+    .balign 4096
+boot_pml4:   .skip 4096
+boot_pdpt:   .skip 4096        # the first 512 GiB, for identity and direct map
+boot_kpdpt:  .skip 4096        # the last 512 GiB
+boot_pds:    .skip 4 * 4096    # 4 GiB in pages of 2 MiB
+    .globl boot_stack_bottom
+boot_stack_bottom:
+    .skip 32768
+boot_stack_top:
+
+    .section .boot, "ax"
+    .code32
+    .globl pvh_entry
+pvh_entry:
+    cli
+    cld
+    movl %ebx, %esi
+    movl ${pvh}, %ebx
+
+boot_common:
+    movl $(boot_stack_top - BASE), %esp
+    rdtsc
+    pushl %edx
+    pushl %eax
+
+    movl $(boot_pml4 - BASE), %edi
+    xorl %eax, %eax
+    movl $(3 * 1024), %ecx
+    rep stosl
+
+    movl $(boot_pds - BASE), %edi       # all 2 MiB pages: present, writable, large, global
+    movl $0x183, %eax
+    xorl %edx, %edx
+1:  movl %eax, (%edi)
+    movl %edx, 4(%edi)
+    addl $8, %edi
+    addl $0x200000, %eax
+    jnc 1b
+
+    movl $(boot_pds - BASE + 3), %eax
+    movl $(boot_pdpt - BASE), %edi
+    movl $4, %ecx
+2:  movl %eax, (%edi)
+    addl $8, %edi
+    addl $4096, %eax
+    loop 2b
+
+    movl $(boot_pds - BASE + 3), boot_kpdpt - BASE + 510 * 8
+    movl $(boot_pds - BASE + 4096 + 3), boot_kpdpt - BASE + 511 * 8
+    movl $(boot_pdpt - BASE + 3), boot_pml4 - BASE
+    movl $(boot_pdpt - BASE + 3), boot_pml4 - BASE + 256 * 8
+    movl $(boot_kpdpt - BASE + 3), boot_pml4 - BASE + 511 * 8
+
+    popl %edi
+    popl %ebp
+    movl $(boot_pml4 - BASE), %eax
+
+    # In: EAX = page tables; ESI, EBX, EDI, EBP are handed on. Application processors come this way, too.
+    .globl boot_long_mode
+boot_long_mode:
+    movl %eax, %cr3
+    movl $0x6a0, %eax                   # PAE, PGE, OSFXSR, OSXMMEXCPT
+    movl %eax, %cr4
+    movl $0xc0000080, %ecx
+    rdmsr
+    orl $0x901, %eax                    # EFER: SCE, LME, NXE
+    wrmsr
+    movl $0x80010033, %eax              # PG, WP, NE, ET, MP, PE
+    movl %eax, %cr0
+    lgdtl boot_gdtr - BASE
+    ljmpl $0x08, $(boot_64 - BASE)
+
+    .code64
+boot_64:
+    movl $0x10, %eax
+    movl %eax, %ss
+    movl %eax, %ds
+    movl %eax, %es
+    xorl %eax, %eax
+    movl %eax, %fs
+    movl %eax, %gs
+    movabsq $boot_high, %rax
+    jmpq *%rax
+
+boot_high:
+    leaq boot_stack_top(%rip), %rsp
+    leaq __bss_start(%rip), %rax
+    leaq __bss_end(%rip), %rcx
+    pxor %xmm0, %xmm0
+3:  cmpq %rcx, %rax
+    jae 4f
+    movaps %xmm0, (%rax)
+    movaps %xmm0, 16(%rax)
+    movaps %xmm0, 32(%rax)
+    movaps %xmm0, 48(%rax)
+    movaps %xmm0, 64(%rax)
+    movaps %xmm0, 80(%rax)
+    movaps %xmm0, 96(%rax)
+    movaps %xmm0, 112(%rax)
+    addq $128, %rax
+    jmp 3b
+4:
+    shlq $32, %rbp
+    movl %edi, %edx
+    orq %rbp, %rdx                      # time stamp
+    movl %esi, %esi                     # information
+    movl %ebx, %edi                     # protocol
+    xorl %ebp, %ebp
+    call {start}
+    ud2
+
+    .balign 8
+boot_gdt:
+    .quad 0
+    .quad 0x00af9b000000ffff            # 0x08: 64-bit code
+    .quad 0x00cf93000000ffff            # 0x10: data
+boot_gdtr:
+    .word . - boot_gdt - 1
+    .long boot_gdt - BASE
+    .text
+"#,
+    pvh = const Protocol::Pvh as u32,
+    start = sym super::start,
+    options(att_syntax)
+);

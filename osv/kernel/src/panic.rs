@@ -1,0 +1,94 @@
+//! Last words: what the kernel says when it cannot go on, and how it ends.
+//!
+//! A panic or a fault inside the kernel prints what happened, the CPU, the thread and program that the upper floors
+//! name through [`set_describe`], and the return addresses along the frame pointers in lines like `  #3 0xffffffff80123456`, which
+//! the runner turns into names. Then the VM ends through the debug-exit device with [`power::CRASH`].
+//! A panic during a panic ends it at once.
+
+use crate::{
+    arch::{self, layout, power},
+    drivers::serial,
+    kprintln,
+};
+use core::{
+    fmt,
+    sync::atomic::{
+        AtomicPtr, AtomicU32,
+        Ordering::{Acquire, Relaxed, Release},
+    },
+};
+
+/// Frames that a backtrace shows.
+const MAX_FRAMES: usize = 48;
+
+/// Prints who was running: thread and program.
+pub type Describe = fn(&mut dyn FnMut(fmt::Arguments));
+
+static DESCRIBE: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+static DEPTH: AtomicU32 = AtomicU32::new(0);
+
+/// Names the function that tells thread and program. It is called in the worst of situations: it must take no lock.
+pub fn set_describe(describe: Describe) {
+    DESCRIBE.store(describe as *mut (), Release);
+}
+
+/// Prints last words and ends the VM. `frame_pointer` is where the backtrace starts, `rip` its first line.
+pub fn die(what: fmt::Arguments, rip: Option<u64>, frame_pointer: u64) -> ! {
+    arch::disable_interrupts();
+    match DEPTH.fetch_add(1, Relaxed) {
+        0 => {
+            serial::start_last_words();
+            kprintln!("\nosv: kernel crash: {what}");
+            describe();
+            backtrace(rip, frame_pointer);
+        }
+        1 => kprintln!("osv: another crash while reporting the first: {what}"),
+        _ => {}
+    }
+    power::debug_exit(power::CRASH);
+    power::reset()
+}
+
+fn describe() {
+    let describe = DESCRIBE.load(Acquire);
+    if describe.is_null() {
+        return;
+    }
+    // SAFETY: only `set_describe` stores here, and it stores a `Describe`.
+    let describe = unsafe { core::mem::transmute::<*mut (), Describe>(describe) };
+    describe(&mut |line| kprintln!("osv: {line}"));
+}
+
+/// Prints the return addresses along the frame pointers, as long as these stay in the kernel's half and go upwards.
+fn backtrace(rip: Option<u64>, mut frame_pointer: u64) {
+    let mut number = 0;
+    let mut line = |address: u64| {
+        kprintln!("  #{number} {address:#018x}");
+        number += 1;
+    };
+    if let Some(rip) = rip {
+        line(rip);
+    }
+    for _ in 0..MAX_FRAMES {
+        if frame_pointer < layout::DIRECT_MAP || !frame_pointer.is_multiple_of(8) || frame_pointer > u64::MAX - 16 {
+            return;
+        }
+        // SAFETY: a frame pointer of the kernel's points into a mapped stack; should it not, the fault that follows is
+        // reported as the second crash and ends the VM.
+        let [next, address] = unsafe { (frame_pointer as *const [u64; 2]).read_volatile() };
+        if address < layout::KERNEL_BASE {
+            return;
+        }
+        line(address);
+        if next <= frame_pointer {
+            return;
+        }
+        frame_pointer = next;
+    }
+}
+
+#[cfg(all(feature = "image", not(test)))]
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo) -> ! {
+    die(format_args!("{info}"), None, arch::frame_pointer())
+}
