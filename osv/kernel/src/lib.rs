@@ -29,3 +29,4 @@ pub mod panic;
 pub mod process;
 pub mod sched;
 pub mod sync;
+pub mod syscall;

@@ -15,7 +15,7 @@ pub mod futex;
 mod mutex;
 mod run_queue;
 mod rwlock;
-mod scaffold;
+pub mod scaffold;
 mod scheduler;
 mod thread;
 pub mod timer;

@@ -49,3 +49,19 @@ impl KernelStack {
         0
     }
 }
+#[derive(Default)]
+pub struct TrapFrame {
+    pub rdi: u64,
+    pub rsi: u64,
+    pub rdx: u64,
+    pub r10: u64,
+    pub r8: u64,
+    pub r9: u64,
+    pub rax: u64,
+    pub orig_rax: u64,
+}
+pub mod log {
+    macro_rules! sink { ($($t:tt)*) => {{ let _ = format_args!($($t)*); }} }
+    pub(crate) use sink as warn;
+    pub(crate) use sink as info;
+}

@@ -7,8 +7,8 @@
 use core::fmt::{self, Write};
 
 use super::SysResult;
-use crate::arch::TrapFrame;
 use crate::errno::Result;
+use crate::sched::scaffold::TrapFrame;
 
 /// A value that travels in one register.
 pub trait Argument: Sized {
@@ -77,13 +77,13 @@ macro_rules! handlers {
                 self($($argument::from_register(_frame.$register)?),*)
             }
 
-            fn show(_frame: &TrapFrame, names: &[&str], out: &mut dyn Write) -> fmt::Result {
+            fn show(_frame: &TrapFrame, names: &[&str], _out: &mut dyn Write) -> fmt::Result {
                 let mut _names = names.iter();
                 let mut _separator = "";
                 $(
-                    write!(out, "{_separator}{}=", _names.next().unwrap_or(&"?"))?;
+                    write!(_out, "{_separator}{}=", _names.next().unwrap_or(&"?"))?;
                     _separator = ", ";
-                    $argument::show(_frame.$register, out)?;
+                    $argument::show(_frame.$register, _out)?;
                 )*
                 Ok(())
             }

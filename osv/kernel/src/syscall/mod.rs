@@ -11,9 +11,9 @@ mod trace;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::arch::TrapFrame;
 use crate::errno::{Errno, Result};
-use crate::log;
+use crate::sched::scaffold::TrapFrame;
+use crate::sched::scaffold::log;
 
 pub use args::{Argument, Fd, Handler};
 pub use table::CALLS;
@@ -64,7 +64,7 @@ impl Call {
 macro_rules! syscalls {
     ($($number:literal $name:ident
         $(($($argument:ident),*) => $handler:path $(, partly $missing:literal)?)?
-        $(refused $errno:ident $why:literal)?
+        $(: refused $errno:ident $why:literal)?
     ;)*) => {
         /// All calls by number.
         pub static CALLS: [Call; TABLE_SIZE] = {
@@ -86,6 +86,7 @@ macro_rules! syscalls {
         };
 
         pub(super) static DISPATCH: [Dispatch; TABLE_SIZE] = {
+            #[allow(unused_mut)]
             let mut dispatch: [Dispatch; TABLE_SIZE] = [absent; TABLE_SIZE];
             $(
                 $(
@@ -142,6 +143,52 @@ fn name_once(number: usize, call: &Call) {
     }
 }
 
+/// sched_yield(2): always succeeds.
+fn yield_cpu() -> SysResult {
+    crate::sched::yield_now();
+    Ok(0)
+}
+
 fn show_nothing(_: &TrapFrame, _: &mut dyn core::fmt::Write) -> core::fmt::Result {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(a: u64, b: Fd) -> SysResult {
+        if b.0 < 0 { Err(Errno::EBADF) } else { Ok(a + b.0 as u64) }
+    }
+
+    #[test]
+    fn handlers_get_their_registers_by_type() {
+        let frame = TrapFrame { rdi: 40, rsi: 2, ..TrapFrame::default() };
+        assert_eq!(args::invoke(add, &frame), 42);
+        let frame = TrapFrame { rdi: 40, rsi: u64::MAX, ..TrapFrame::default() };
+        assert_eq!(args::invoke(add, &frame), Errno::EBADF.to_rax());
+    }
+
+    #[test]
+    fn arguments_are_shown_by_type() {
+        let frame = TrapFrame { rdi: 40, rsi: u64::from(-100i32 as u32), ..TrapFrame::default() };
+        let mut out = alloc::string::String::new();
+        args::show(add, &frame, &["a", "fd"], &mut out).unwrap();
+        assert_eq!(out, "a=0x28, fd=AT_FDCWD");
+    }
+
+    #[test]
+    fn the_table_is_that_of_linux() {
+        assert_eq!(CALLS[0].name, "read");
+        assert_eq!(CALLS[435].name, "clone3");
+        assert_eq!(CALLS[450].name, "set_mempolicy_home_node");
+        assert_eq!(CALLS[400].status, Status::Unassigned);
+    }
+
+    #[test]
+    fn unknown_numbers_give_enosys() {
+        for orig_rax in [400, 511, 512, u64::MAX] {
+            assert_eq!(dispatch(&TrapFrame { orig_rax, ..TrapFrame::default() }), Errno::ENOSYS.to_rax());
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //! A line is one of
 //! - `0 read(fd, buf, count) => fs::read;`: done, the handler below `syscall/` decodes its registers by type;
 //!   `=> fs::read, partly "what is missing";` where something is;
-//! - `136 ustat refused ENOSYS "why";`: deliberately not there, with the error that Linux gives where it is configured out;
+//! - `136 ustat: refused ENOSYS "why";`: deliberately not there, with the error that Linux gives where it is configured out;
 //! - `0 read;`: absent, ENOSYS, and named once in the log when a program calls it.
 //!
 //! The table in the documents is made from these lines.
@@ -35,7 +35,7 @@ syscalls! {
     21 access;
     22 pipe;
     23 select;
-    24 sched_yield;
+    24 sched_yield() => yield_cpu;
     25 mremap;
     26 msync;
     27 mincore;

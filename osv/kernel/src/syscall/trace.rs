@@ -5,9 +5,10 @@ use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::{CALLS, Call, dispatch};
-use crate::arch::TrapFrame;
 use crate::errno::Errno;
-use crate::{log, sched};
+use crate::sched;
+use crate::sched::scaffold::TrapFrame;
+use crate::sched::scaffold::log;
 
 static TRACING: AtomicBool = AtomicBool::new(false);
 

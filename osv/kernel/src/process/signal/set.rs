@@ -123,9 +123,8 @@ impl SignalSet {
             | Signal::SIGSYS.bit().0,
     );
     /// What does nothing unless it is caught (SIGCONT apart).
-    const IGNORED_BY_DEFAULT: SignalSet = SignalSet(
-        Signal::SIGCHLD.bit().0 | Signal::SIGURG.bit().0 | Signal::SIGWINCH.bit().0,
-    );
+    const IGNORED_BY_DEFAULT: SignalSet =
+        SignalSet(Signal::SIGCHLD.bit().0 | Signal::SIGURG.bit().0 | Signal::SIGWINCH.bit().0);
     /// What sets the core bit of the wait status.
     const CORE: SignalSet = SignalSet(
         SignalSet::SYNCHRONOUS.0
