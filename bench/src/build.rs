@@ -29,28 +29,14 @@ pub fn hello() -> Result<PathBuf> {
 /// The PVH kernel that says when it was entered.
 pub fn entry() -> Result<PathBuf> {
     let layout = "-Wl,--build-id=none,-z,max-page-size=4096,-Ttext=0x100000,--section-start=.note.Xen=0x101000";
-    compile(
-        "entry.S",
-        &["-m32", "-nostdlib", "-static", "-no-pie", layout],
-    )
+    compile("entry.S", &["-m32", "-nostdlib", "-static", "-no-pie", layout])
 }
 
 /// Compiles afresh each time (it takes half a second), so that a cached program is never an old one.
 fn compile(source: &str, flags: &[&str]) -> Result<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("programs")
-        .join(source);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs").join(source);
     let output = cache()?.join(source.file_stem().context("a source has a name")?);
-    let status = Command::new("gcc")
-        .args(flags)
-        .arg("-o")
-        .args([&output, &source])
-        .status();
-    ensure!(
-        status
-            .context("running gcc (install it: apt-get install gcc)")?
-            .success(),
-        "gcc failed on {source:?}"
-    );
+    let status = Command::new("gcc").args(flags).arg("-o").args([&output, &source]).status();
+    ensure!(status.context("running gcc (install it: apt-get install gcc)")?.success(), "gcc failed on {source:?}");
     Ok(output)
 }

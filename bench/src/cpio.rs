@@ -39,13 +39,10 @@ impl Archive {
         let [name_len, size] = [path.len() + 1, content.len()];
         let [mode, major, minor] = [mode, major, minor].map(|field| field as usize);
         // inode, mode, uid, gid, links, mtime, size, device (2), node's device (2), length of the name, checksum
-        let fields = [
-            0, mode, 0, 0, LINKS, 0, size, 0, 0, major, minor, name_len, 0,
-        ];
+        let fields = [0, mode, 0, 0, LINKS, 0, size, 0, 0, major, minor, name_len, 0];
         self.bytes.extend_from_slice(b"070701");
         for field in fields {
-            self.bytes
-                .extend_from_slice(format!("{field:08x}").as_bytes());
+            self.bytes.extend_from_slice(format!("{field:08x}").as_bytes());
         }
         self.bytes.extend_from_slice(path.as_bytes());
         self.bytes.push(0);

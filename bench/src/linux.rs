@@ -34,11 +34,7 @@ pub fn boot(machine: &Machine, program: &Path, args: &[String]) -> Result<Output
     // `rootfstype=ramfs`: the root would be a tmpfs otherwise, and the rows say ramfs.
     let kernel_args = "console=ttyS0 quiet panic=-1 reboot=t rootfstype=ramfs -- --init";
     let mut command = machine.qemu();
-    command
-        .arg("-kernel")
-        .arg(vmlinux()?)
-        .arg("-initrd")
-        .arg(initramfs);
+    command.arg("-kernel").arg(vmlinux()?).arg("-initrd").arg(initramfs);
     command.args(["-append", &[kernel_args, &args.join(" ")].join(" ")]);
     vm::run(command, Duration::from_secs(300))
 }
@@ -49,8 +45,7 @@ fn vmlinux() -> Result<PathBuf> {
     let vmlinux = cache.join("vmlinux");
     if !vmlinux.exists() {
         let image = download(&cache)?;
-        let kernel = extract(&fs::read(&image)?)
-            .with_context(|| format!("unpacking {}", image.display()))?;
+        let kernel = extract(&fs::read(&image)?).with_context(|| format!("unpacking {}", image.display()))?;
         let partial = cache.join("vmlinux.partial");
         fs::write(&partial, kernel)?;
         fs::rename(partial, &vmlinux)?;
@@ -67,33 +62,16 @@ fn download(cache: &Path) -> Result<PathBuf> {
         .with_context(|| format!("{META_PACKAGE} is unknown: run apt-get update"))?
         .to_owned();
     eprintln!("downloading {package}");
-    text_of(
-        Command::new("apt-get")
-            .args(["-q", "download", &package])
-            .current_dir(cache),
-    )?;
-    let archive = only_file(cache, |name| {
-        name.starts_with(&package) && name.ends_with(".deb")
-    })?;
+    text_of(Command::new("apt-get").args(["-q", "download", &package]).current_dir(cache))?;
+    let archive = only_file(cache, |name| name.starts_with(&package) && name.ends_with(".deb"))?;
     let unpacked = cache.join("linux");
-    text_of(
-        Command::new("dpkg-deb")
-            .arg("-x")
-            .args([&archive, &unpacked]),
-    )?;
+    text_of(Command::new("dpkg-deb").arg("-x").args([&archive, &unpacked]))?;
     only_file(&unpacked.join("boot"), |name| name.starts_with("vmlinuz-"))
 }
 
 fn text_of(command: &mut Command) -> Result<String> {
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("running {command:?}"))?;
-    ensure!(
-        output.status.success(),
-        "{command:?} failed: {}",
-        output.status
-    );
+    let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("running {command:?}"))?;
+    ensure!(output.status.success(), "{command:?} failed: {}", output.status);
     Ok(String::from_utf8(output.stdout)?)
 }
 
@@ -115,12 +93,8 @@ fn extract(image: &[u8]) -> Result<Vec<u8>> {
     const SECTOR: usize = 512;
     let setup_sectors = usize::from(*image.get(0x1f1).context("too short for a bzImage")?);
     let offset = (setup_sectors + 1) * SECTOR + word(image, 0x248)?;
-    let payload = image
-        .get(offset..offset + word(image, 0x24c)?)
-        .context("the payload is cut off")?;
-    let (stream, _size) = payload
-        .split_last_chunk::<4>()
-        .context("the payload is empty")?;
+    let payload = image.get(offset..offset + word(image, 0x24c)?).context("the payload is cut off")?;
+    let (stream, _size) = payload.split_last_chunk::<4>().context("the payload is empty")?;
     match stream {
         [0x02, 0x21, 0x4c, 0x18, blocks @ ..] => unpack_lz4(blocks),
         [0xfd, b'7', b'z', b'X', b'Z', ..] => unpack_with("xz", stream),
@@ -131,10 +105,7 @@ fn extract(image: &[u8]) -> Result<Vec<u8>> {
 }
 
 fn word(bytes: &[u8], at: usize) -> Result<usize> {
-    let word = bytes
-        .get(at..)
-        .and_then(|rest| rest.first_chunk::<4>())
-        .context("cut off")?;
+    let word = bytes.get(at..).and_then(|rest| rest.first_chunk::<4>()).context("cut off")?;
     Ok(u32::from_le_bytes(*word) as usize)
 }
 
@@ -154,15 +125,8 @@ fn unpack_lz4(mut blocks: &[u8]) -> Result<Vec<u8>> {
 fn unpack_with(tool: &str, stream: &[u8]) -> Result<Vec<u8>> {
     let packed = build::cache()?.join("payload");
     fs::write(&packed, stream)?;
-    let output = Command::new(tool)
-        .arg("-dc")
-        .stdin(fs::File::open(&packed)?)
-        .output();
+    let output = Command::new(tool).arg("-dc").stdin(fs::File::open(&packed)?).output();
     let output = output.with_context(|| format!("running {tool}"))?;
-    ensure!(
-        output.status.success(),
-        "{tool}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    ensure!(output.status.success(), "{tool}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(output.stdout)
 }

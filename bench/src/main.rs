@@ -25,10 +25,7 @@ use vm::{Clock, Machine};
 
 /// What the user asked for.
 #[derive(Parser)]
-#[command(
-    name = "osv-bench",
-    about = "Benchmarks osv against a Linux guest in the same QEMU"
-)]
+#[command(name = "osv-bench", about = "Benchmarks osv against a Linux guest in the same QEMU")]
 struct Options {
     /// Wall-clock nanoseconds on 1 and 2 CPUs instead of instructions on 1.
     #[arg(long)]
@@ -65,17 +62,11 @@ enum Guests {
 fn main() -> Result<()> {
     let options = Options::parse();
     let reports = measure_all(&options)?;
-    let sizes = options
-        .sizes
-        .then(|| sizes::measure(&options.machine))
-        .transpose()?;
+    let sizes = options.sizes.then(|| sizes::measure(&options.machine)).transpose()?;
     if options.json {
         let sizes = sizes.as_ref().map(sizes::Sizes::to_json);
         let reports: Vec<_> = reports.iter().map(Report::to_json).collect();
-        println!(
-            "{:#}",
-            serde_json::json!({ "reports": reports, "sizes": sizes })
-        );
+        println!("{:#}", serde_json::json!({ "reports": reports, "sizes": sizes }));
     } else {
         reports.iter().for_each(|report| print!("{report}"));
         if let Some(sizes) = &sizes {
@@ -90,50 +81,26 @@ fn main() -> Result<()> {
 }
 
 fn measure_all(options: &Options) -> Result<Vec<Report>> {
-    let setups: &[(Clock, u32)] = if options.wall {
-        &[(Clock::Wall, 1), (Clock::Wall, 2)]
-    } else {
-        &[(Clock::Instructions, 1)]
-    };
-    setups
-        .iter()
-        .map(|&(clock, cpus)| measure(options, clock, cpus))
-        .collect()
+    let setups: &[(Clock, u32)] =
+        if options.wall { &[(Clock::Wall, 1), (Clock::Wall, 2)] } else { &[(Clock::Instructions, 1)] };
+    setups.iter().map(|&(clock, cpus)| measure(options, clock, cpus)).collect()
 }
 
 fn measure(options: &Options, clock: Clock, cpus: u32) -> Result<Report> {
-    let machine = Machine {
-        name: options.machine.clone(),
-        memory_mib: options.memory,
-        cpus,
-        clock,
-    };
+    let machine = Machine { name: options.machine.clone(), memory_mib: options.memory, cpus, clock };
     let firmware = vm::firmware(&machine).context("measuring the firmware")?;
-    let run =
-        |wanted: bool, guest: &dyn Fn() -> Result<vm::Output>, name: &str| -> Result<Measured> {
-            if !wanted {
-                return Ok(BTreeMap::new());
-            }
-            eprintln!("{name}: {} CPU(s), {clock}", machine.cpus);
-            rows::parse(
-                &guest().with_context(|| format!("running the {name} guest"))?,
-                &firmware,
-                clock,
-            )
-        };
+    let run = |wanted: bool, guest: &dyn Fn() -> Result<vm::Output>, name: &str| -> Result<Measured> {
+        if !wanted {
+            return Ok(BTreeMap::new());
+        }
+        eprintln!("{name}: {} CPU(s), {clock}", machine.cpus);
+        rows::parse(&guest().with_context(|| format!("running the {name} guest"))?, &firmware, clock)
+    };
     Ok(Report {
         clock,
         cpus,
-        linux: run(
-            options.guest != Guests::Osv,
-            &|| linux::run(&machine, &options.rows),
-            "Linux",
-        )?,
-        osv: run(
-            options.guest != Guests::Linux,
-            &|| osv::run(&machine, &options.rows),
-            "osv",
-        )?,
+        linux: run(options.guest != Guests::Osv, &|| linux::run(&machine, &options.rows), "Linux")?,
+        osv: run(options.guest != Guests::Linux, &|| osv::run(&machine, &options.rows), "osv")?,
         selected: options.rows.clone(),
     })
 }

@@ -23,12 +23,7 @@ pub fn boot(machine: &Machine, program: &Path, args: &[String]) -> Result<Output
     let mut command = Command::new(osv()?);
     command
         .args(["run", "--quiet", "--machine", &machine.name])
-        .args([
-            "--memory",
-            &format!("{}M", machine.memory_mib),
-            "--cpus",
-            &machine.cpus.to_string(),
-        ])
+        .args(["--memory", &format!("{}M", machine.memory_mib), "--cpus", &machine.cpus.to_string()])
         .arg("--rootfs")
         .arg(rootfs(program)?);
     for arg in machine.clock_args() {
@@ -49,10 +44,6 @@ fn rootfs(program: &Path) -> Result<PathBuf> {
 /// The command `osv`, built beside this one.
 fn osv() -> Result<PathBuf> {
     let name = std::env::current_exe()?.with_file_name("osv");
-    anyhow::ensure!(
-        name.exists(),
-        "{} is missing: run cargo build -p osv-runner",
-        name.display()
-    );
+    anyhow::ensure!(name.exists(), "{} is missing: run cargo build -p osv-runner", name.display());
     Ok(name)
 }

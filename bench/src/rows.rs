@@ -24,19 +24,11 @@ struct Row {
 }
 
 const fn row(name: &'static str, title: &'static str, at_most: f64) -> Row {
-    Row {
-        name,
-        title,
-        budget: Budget::AtMost(at_most),
-    }
+    Row { name, title, budget: Budget::AtMost(at_most) }
 }
 
 const fn share(name: &'static str, title: &'static str, of_linux: f64) -> Row {
-    Row {
-        name,
-        title,
-        budget: Budget::OfLinux(of_linux),
-    }
+    Row { name, title, budget: Budget::OfLinux(of_linux) }
 }
 
 const BOOT: &str = "entry_to_main";
@@ -52,23 +44,11 @@ const ROWS: &[Row] = &[
     row("append_4k", "4 KiB write, append to ramfs", 2_500.0),
     row("pread_4k", "4 KiB pread from ramfs", 2_000.0),
     row("touch_page", "first touch of an anonymous page", 2_000.0),
-    row(
-        "mmap_munmap_64k",
-        "mmap + munmap of 64 KiB, untouched",
-        2_300.0,
-    ),
-    row(
-        "pipe_round_trip",
-        "pipe round trip between two threads",
-        2_600.0,
-    ),
+    row("mmap_munmap_64k", "mmap + munmap of 64 KiB, untouched", 2_300.0),
+    row("pipe_round_trip", "pipe round trip between two threads", 2_600.0),
     row("futex_round_trip", "futex wake + wait round trip", 1_400.0),
     row("pthread_create_join", "pthread create + join", 30_000.0),
-    row(
-        "eventfd_epoll",
-        "eventfd write + epoll_wait + read",
-        1_300.0,
-    ),
+    row("eventfd_epoll", "eventfd write + epoll_wait + read", 1_300.0),
     share("fork_wait", "fork + wait", 0.5),
     share("fork_exec_wait", "fork + exec + wait", 0.5),
 ];
@@ -111,9 +91,7 @@ pub fn parse(output: &Output, firmware: &Firmware, clock: Clock) -> Result<Measu
 
 impl Report {
     fn rows(&self) -> impl Iterator<Item = &'static Row> {
-        let wanted = |row: &&Row| {
-            self.selected.is_empty() || self.selected.iter().any(|name| name == row.name)
-        };
+        let wanted = |row: &&Row| self.selected.is_empty() || self.selected.iter().any(|name| name == row.name);
         ROWS.iter().filter(wanted)
     }
 
@@ -133,9 +111,7 @@ impl Report {
 
     /// How many rows are over their budget or were not measured.
     pub fn misses(&self) -> usize {
-        self.rows()
-            .filter(|row| self.keeps(row) != Some(true))
-            .count()
+        self.rows().filter(|row| self.keeps(row) != Some(true)).count()
     }
 
     /// The rows for a machine to read.
@@ -158,18 +134,10 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\n{}, {} CPU(s)", self.clock, self.cpus)?;
-        writeln!(
-            f,
-            "{:38}{:>15}{:>15}{:>9}{:>15}",
-            "", "Linux", "osv", "ratio", "at most"
-        )?;
+        writeln!(f, "{:38}{:>15}{:>15}{:>9}{:>15}", "", "Linux", "osv", "ratio", "at most")?;
         for row in self.rows() {
-            let [linux, osv] =
-                [&self.linux, &self.osv].map(|measured| measured.get(row.name).copied());
-            let ratio = linux
-                .zip(osv)
-                .filter(|&(linux, _)| linux > 0.0)
-                .map(|(linux, osv)| osv / linux);
+            let [linux, osv] = [&self.linux, &self.osv].map(|measured| measured.get(row.name).copied());
+            let ratio = linux.zip(osv).filter(|&(linux, _)| linux > 0.0).map(|(linux, osv)| osv / linux);
             let ratio = ratio.map_or_else(|| "-".into(), |ratio| format!("{ratio:.3}"));
             let verdict = match self.keeps(row) {
                 Some(true) => "ok",
@@ -177,21 +145,14 @@ impl fmt::Display for Report {
                 None => "?",
             };
             let [linux, osv, most] = [linux, osv, self.budget(row)].map(grouped);
-            writeln!(
-                f,
-                "{:38}{linux:>15}{osv:>15}{ratio:>9}{most:>15}  {verdict}",
-                row.title
-            )?;
+            writeln!(f, "{:38}{linux:>15}{osv:>15}{ratio:>9}{most:>15}  {verdict}", row.title)?;
         }
         for (name, measured) in [("Linux", &self.linux), ("osv", &self.osv)] {
             if let Some(ratio) = measured.get("clock_tsc_ratio")
                 && self.clock == Clock::Instructions
                 && (ratio - 1.0).abs() > 0.001
             {
-                writeln!(
-                    f,
-                    "warning: {name}'s clock runs at {ratio} of the time-stamp counter"
-                )?;
+                writeln!(f, "warning: {name}'s clock runs at {ratio} of the time-stamp counter")?;
             }
         }
         Ok(())
@@ -211,11 +172,7 @@ pub fn grouped(value: Option<f64>) -> String {
         }
         text.push(digit);
     }
-    if value < 0.0 {
-        format!("-{text}")
-    } else {
-        text
-    }
+    if value < 0.0 { format!("-{text}") } else { text }
 }
 
 #[cfg(test)]

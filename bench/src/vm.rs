@@ -48,23 +48,8 @@ impl Machine {
     pub fn qemu(&self) -> Command {
         let mut command = Command::new("qemu-system-x86_64");
         command
-            .args([
-                "-M",
-                &self.name,
-                "-accel",
-                "tcg",
-                "-cpu",
-                "max",
-                "-nodefaults",
-                "-display",
-                "none",
-            ])
-            .args([
-                "-m",
-                &format!("{}M", self.memory_mib),
-                "-smp",
-                &self.cpus.to_string(),
-            ])
+            .args(["-M", &self.name, "-accel", "tcg", "-cpu", "max", "-nodefaults", "-display", "none"])
+            .args(["-m", &format!("{}M", self.memory_mib), "-smp", &self.cpus.to_string()])
             .args(["-serial", "stdio", "-no-reboot"])
             .args(self.clock_args());
         command
@@ -101,10 +86,7 @@ impl Output {
 
     /// Everything, as one text.
     pub fn text(&self) -> String {
-        self.lines
-            .iter()
-            .map(|(_, line)| format!("{line}\n"))
-            .collect()
+        self.lines.iter().map(|(_, line)| format!("{line}\n")).collect()
     }
 }
 
@@ -140,10 +122,7 @@ pub fn run(mut command: Command, timeout: Duration) -> Result<Output> {
             Ok(line) => output.lines.push(line),
             Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(output),
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                bail!(
-                    "no end after {timeout:?} of {command:?}; it said:\n{}",
-                    output.text()
-                )
+                bail!("no end after {timeout:?} of {command:?}; it said:\n{}", output.text())
             }
         }
     }
@@ -162,11 +141,6 @@ pub fn firmware(machine: &Machine) -> Result<Firmware> {
     let mut command = machine.qemu();
     command.arg("-kernel").arg(build::entry()?);
     let output = run(command, Duration::from_secs(60))?;
-    let (wall, tsc) = output
-        .value("entry_tsc")
-        .with_context(|| format!("the entry said {:?}", output.text()))?;
-    Ok(Firmware {
-        tsc: u64::from_str_radix(tsc, 16)?,
-        wall,
-    })
+    let (wall, tsc) = output.value("entry_tsc").with_context(|| format!("the entry said {:?}", output.text()))?;
+    Ok(Firmware { tsc: u64::from_str_radix(tsc, 16)?, wall })
 }

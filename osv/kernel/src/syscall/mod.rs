@@ -91,7 +91,7 @@ macro_rules! syscalls {
             $(
                 $(
                     // The list of names is for tracing; naming it here ties both repetitions together.
-                    { let _ = [$(stringify!($argument)),*].len(); }
+                    const { let _: &[&str] = &[$(stringify!($argument)),*]; }
                     dispatch[$number] = |frame| args::invoke($handler, frame);
                 )?
             )*
