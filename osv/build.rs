@@ -42,9 +42,7 @@ fn prepare() -> Result<(), String> {
     println!("cargo:rerun-if-changed={}", script.display());
     let target = env::var("TARGET").unwrap_or_default();
     if target != "x86_64-unknown-linux-gnu" {
-        return Err(format!(
-            "programs for {target} cannot boot: build for x86_64-unknown-linux-gnu on x86-64 Linux"
-        ));
+        return Err(format!("programs for {target} cannot boot: build for x86_64-unknown-linux-gnu on x86-64 Linux"));
     }
     check_libc()?;
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo did not set OUT_DIR")?);
@@ -62,8 +60,7 @@ fn prepare() -> Result<(), String> {
 }
 
 fn write_scripts(link: &Path, script: &Path, kernel: &Kernel) -> Result<(), String> {
-    let layout =
-        fs::read_to_string(script).map_err(|e| format!("cannot read {}: {e}", script.display()))?;
+    let layout = fs::read_to_string(script).map_err(|e| format!("cannot read {}: {e}", script.display()))?;
     let mut text = String::new();
     let numbers = [
         ("OSV_HANDOFF_START", HANDOFF_START),

@@ -7,7 +7,7 @@
 use std::ffi::c_int;
 use std::path::PathBuf;
 
-/// Brings the script that lays out the file into the link.
+// Brings the script that lays out the file into the link.
 #[link(name = "osv_link", kind = "dylib")]
 unsafe extern "C" {}
 

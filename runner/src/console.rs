@@ -49,13 +49,7 @@ pub struct Terminals {
 impl Terminals {
     /// Looks at the three standard descriptors.
     pub fn of_this_process() -> Self {
-        Self {
-            is_terminal: [
-                io::stdin().is_terminal(),
-                io::stdout().is_terminal(),
-                io::stderr().is_terminal(),
-            ],
-        }
+        Self { is_terminal: [io::stdin().is_terminal(), io::stdout().is_terminal(), io::stderr().is_terminal()] }
     }
 
     /// The descriptor of the terminal: the one for output if there is one.
@@ -93,7 +87,9 @@ pub fn feed(fd: RawFd, to_guest: UnixStream) {
         }
         let _ = to_guest.shutdown(Shutdown::Write);
         // The socket stays open: closing it would cut off what the guest has not read yet.
-        thread::park();
+        loop {
+            thread::park();
+        }
     });
 }
 

@@ -132,8 +132,7 @@ pub fn ignore_sigpipe() {
 pub fn window_size(terminal: RawFd) -> Option<(u16, u16)> {
     let mut size = MaybeUninit::<libc::winsize>::zeroed();
     // SAFETY: the request fills the `winsize` that the pointer leads to; zeroed bytes are a valid one.
-    let (result, size) =
-        unsafe { (libc::ioctl(terminal, libc::TIOCGWINSZ, size.as_mut_ptr()), size.assume_init()) };
+    let (result, size) = unsafe { (libc::ioctl(terminal, libc::TIOCGWINSZ, size.as_mut_ptr()), size.assume_init()) };
     (result == 0 && size.ws_row > 0).then_some((size.ws_row, size.ws_col))
 }
 
@@ -188,4 +187,12 @@ pub fn is_set(name: &str) -> bool {
 /// A value of the environment, if it is set and not empty.
 pub fn var(name: &str) -> Option<String> {
     std::env::var_os(name).filter(|value| value != OsStr::new("")).map(|value| value.to_string_lossy().into_owned())
+}
+
+/// Kills a child that has not been waited for yet.
+pub fn kill(pid: u32) {
+    if let Ok(pid) = libc::pid_t::try_from(pid) {
+        // SAFETY: the call takes plain numbers.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+    }
 }
