@@ -19,19 +19,31 @@
 
 pub mod access;
 mod attributes;
+pub mod dentry;
 pub mod device;
+mod directory;
+mod fd_table;
 mod file;
 mod inode;
+pub mod locks;
+pub mod mount;
+pub mod name;
+mod open_file;
 mod path;
+mod walk;
 
 pub use access::{Access, Subject};
 pub use attributes::{
     FileType, Metadata, Permissions, SetAttributes, SetTime, StatFs, Timespec, major, make_device, minor,
     new_device_number,
 };
+pub use fd_table::{FdTable, MAX_FDS};
 pub use file::{File, IoFlags, OpenFlags, SeekFrom};
 pub use inode::{DirEntry, FileSystem, Inode, NewInode, NewKind, RenameFlags, XattrFlags};
-pub use path::PathRef;
+pub use mount::{Mount, MountFlags, SuperBlock};
+pub use open_file::{OpenFile, checked_position};
+pub use path::{FsContext, PathRef};
+pub use walk::{Follow, Last, LastKind, ResolveFlags, Start, Walker};
 
 /// Longest path that a system call takes, the terminating NUL included.
 pub const PATH_MAX: usize = 4096;

@@ -1,0 +1,424 @@
+//! Open file descriptions: what `open` makes and descriptors share.
+//!
+//! An [`OpenFile`] joins what is acted on (an inode's contents, or a [`File`] of its own kind), the place in the tree
+//! that was opened, if any, the position and the status flags. All system calls on descriptors come through here, so
+//! that access modes, positions and O_APPEND are treated in one place.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::any::Any;
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+
+use super::{File, FileType, Inode, IoFlags, Metadata, OFFSET_MAX, OpenFlags, PathRef, SeekFrom, locks};
+use crate::errno::{Errno, Result};
+use crate::event::{PollEvents, Pollee};
+use crate::mem::object::PageSource;
+use crate::mem::user::{Dest, Source};
+use crate::sched::Mutex;
+
+/// Flags that F_SETFL can change.
+const SETTABLE: OpenFlags = OpenFlags::APPEND
+    .union(OpenFlags::NONBLOCK)
+    .union(OpenFlags::ASYNC)
+    .union(OpenFlags::DIRECT)
+    .union(OpenFlags::NOATIME);
+
+/// Flags that act during `open` and are then forgotten.
+const CREATION: OpenFlags =
+    OpenFlags::CREAT.union(OpenFlags::EXCL).union(OpenFlags::NOCTTY).union(OpenFlags::TRUNC).union(OpenFlags::CLOEXEC);
+
+/// What reads and writes act on.
+enum Target {
+    /// The contents of an inode.
+    Inode(Arc<dyn Inode>),
+    /// A file with positions.
+    Positioned(Arc<dyn File>),
+    /// A file that is read and written in order.
+    Stream(Arc<dyn File>),
+    /// Nothing: the description stands for a place only (O_PATH).
+    Place,
+}
+
+/// An open file description.
+pub struct OpenFile {
+    target: Target,
+    path: Option<PathRef>,
+    flags: AtomicU32,
+    position: Mutex<u64>,
+    owner: AtomicI32,
+    owner_signal: AtomicI32,
+    has_locks: AtomicU32,
+}
+
+impl OpenFile {
+    fn new(target: Target, path: Option<PathRef>, flags: OpenFlags) -> Arc<OpenFile> {
+        Arc::new(OpenFile {
+            target,
+            path,
+            flags: AtomicU32::new(flags.difference(CREATION).bits()),
+            position: Mutex::new(0),
+            owner: AtomicI32::new(0),
+            owner_signal: AtomicI32::new(0),
+            has_locks: AtomicU32::new(0),
+        })
+    }
+
+    /// A file that is in no tree: a pipe end, a socket, an eventfd.
+    pub fn anonymous(file: Arc<dyn File>, flags: OpenFlags) -> Arc<OpenFile> {
+        OpenFile::with_file(file, None, flags)
+    }
+
+    /// A file of its own kind, opened at `path`.
+    pub fn with_file(file: Arc<dyn File>, path: Option<PathRef>, flags: OpenFlags) -> Arc<OpenFile> {
+        let target = if file.is_positioned() { Target::Positioned(file) } else { Target::Stream(file) };
+        OpenFile::new(target, path, flags)
+    }
+
+    /// The inode at `path`, by its own contents.
+    pub fn with_inode(path: PathRef, flags: OpenFlags) -> Arc<OpenFile> {
+        OpenFile::new(Target::Inode(path.inode().clone()), Some(path), flags)
+    }
+
+    /// The place `path`, without access to its contents (O_PATH).
+    pub fn with_place(path: PathRef, flags: OpenFlags) -> Arc<OpenFile> {
+        let kept = OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW;
+        OpenFile::new(Target::Place, Some(path), flags & kept)
+    }
+
+    /// A number that no other living description has.
+    pub fn id(&self) -> usize {
+        core::ptr::from_ref(self).addr()
+    }
+
+    /// The place that was opened; `None` for anonymous files.
+    pub fn path(&self) -> Option<&PathRef> {
+        self.path.as_ref()
+    }
+
+    /// The inode that was opened; `None` for anonymous files.
+    pub fn inode(&self) -> Option<&Arc<dyn Inode>> {
+        self.path.as_ref().map(PathRef::inode)
+    }
+
+    /// The file that it acts on, if that is not an inode's contents.
+    pub fn file(&self) -> Option<&Arc<dyn File>> {
+        match &self.target {
+            Target::Positioned(file) | Target::Stream(file) => Some(file),
+            Target::Inode(_) | Target::Place => None,
+        }
+    }
+
+    /// The file that it acts on, if it is a `T`.
+    pub fn downcast<T: File>(&self) -> Option<&T> {
+        let file: &dyn Any = &**self.file()?;
+        file.downcast_ref()
+    }
+
+    /// Whether it stands for a place only (O_PATH), so that most calls on it are EBADF.
+    #[inline]
+    pub fn is_place(&self) -> bool {
+        matches!(self.target, Target::Place)
+    }
+
+    /// Access mode and status flags.
+    #[inline]
+    pub fn flags(&self) -> OpenFlags {
+        OpenFlags::from_bits_retain(self.flags.load(Ordering::Relaxed))
+    }
+
+    /// Changes the status flags that can be changed (F_SETFL).
+    pub fn set_status(&self, flags: OpenFlags) {
+        let changed = self.flags().difference(SETTABLE) | (flags & SETTABLE);
+        self.flags.store(changed.bits(), Ordering::Relaxed);
+        if let Some(file) = self.file() {
+            file.set_status(changed);
+        }
+    }
+
+    /// Sets or clears O_NONBLOCK or another single status flag (FIONBIO, FIOASYNC).
+    pub fn set_flag(&self, flag: OpenFlags, is_on: bool) {
+        let flags = self.flags();
+        self.set_status(if is_on { flags | flag } else { flags - flag });
+    }
+
+    /// How reads and writes through this description behave.
+    #[inline]
+    pub fn io_flags(&self) -> IoFlags {
+        if self.flags().contains(OpenFlags::NONBLOCK) { IoFlags::NONBLOCK } else { IoFlags::empty() }
+    }
+
+    /// Who gets signals of this file: a process, or a group if negative (F_SETOWN).
+    pub fn owner(&self) -> i32 {
+        self.owner.load(Ordering::Relaxed)
+    }
+
+    /// Sets who gets signals of this file.
+    pub fn set_owner(&self, owner: i32) {
+        self.owner.store(owner, Ordering::Relaxed);
+    }
+
+    /// The signal sent instead of SIGIO; 0 for SIGIO itself (F_SETSIG).
+    pub fn owner_signal(&self) -> i32 {
+        self.owner_signal.load(Ordering::Relaxed)
+    }
+
+    /// Sets the signal sent instead of SIGIO.
+    pub fn set_owner_signal(&self, signal: i32) {
+        self.owner_signal.store(signal, Ordering::Relaxed);
+    }
+
+    /// Remembers that locks of this description have to be released with it.
+    pub(super) fn note_locks(&self) {
+        self.has_locks.store(1, Ordering::Relaxed);
+    }
+
+    /// EBADF unless it was opened for reading.
+    #[inline]
+    pub fn check_readable(&self) -> Result<()> {
+        if self.flags().is_readable() { Ok(()) } else { Err(Errno::EBADF) }
+    }
+
+    /// EBADF unless it was opened for writing.
+    #[inline]
+    pub fn check_writable(&self) -> Result<()> {
+        if self.flags().is_writable() { Ok(()) } else { Err(Errno::EBADF) }
+    }
+
+    /// Reads at the position and advances it.
+    #[inline]
+    pub fn read(&self, dst: &mut Dest<'_>) -> Result<usize> {
+        self.read_with(dst, self.io_flags())
+    }
+
+    /// As [`OpenFile::read`], with other flags than the description's own.
+    pub fn read_with(&self, dst: &mut Dest<'_>, flags: IoFlags) -> Result<usize> {
+        self.check_readable()?;
+        match &self.target {
+            Target::Stream(file) => file.read(dst, flags),
+            Target::Inode(inode) => self.advance(|position| inode.read_at(position, dst)),
+            Target::Positioned(file) => self.advance(|position| file.read_at(position, dst)),
+            Target::Place => Err(Errno::EBADF),
+        }
+    }
+
+    /// Writes at the position, or at the end with O_APPEND, and advances it.
+    #[inline]
+    pub fn write(&self, src: &mut Source<'_>) -> Result<usize> {
+        self.write_with(src, self.io_flags())
+    }
+
+    /// As [`OpenFile::write`], with other flags than the description's own.
+    pub fn write_with(&self, src: &mut Source<'_>, flags: IoFlags) -> Result<usize> {
+        self.check_writable()?;
+        match &self.target {
+            Target::Stream(file) => file.write(src, flags),
+            Target::Inode(inode) => self.write_inode(&**inode, src),
+            Target::Positioned(file) => self.advance(|position| file.write_at(position, src)),
+            Target::Place => Err(Errno::EBADF),
+        }
+    }
+
+    fn write_inode(&self, inode: &dyn Inode, src: &mut Source<'_>) -> Result<usize> {
+        let flags = self.flags();
+        let count = if flags.contains(OpenFlags::APPEND) {
+            let mut position = self.position.lock();
+            let (count, end) = inode.append(src)?;
+            *position = end;
+            count
+        } else {
+            self.advance(|position| inode.write_at(position, src))?
+        };
+        self.sync_if_asked(inode, flags)?;
+        Ok(count)
+    }
+
+    fn sync_if_asked(&self, inode: &dyn Inode, flags: OpenFlags) -> Result<()> {
+        if flags.intersects(OpenFlags::SYNC) { inode.sync(!flags.contains(OpenFlags::SYNC)) } else { Ok(()) }
+    }
+
+    #[inline]
+    fn advance(&self, act: impl FnOnce(u64) -> Result<usize>) -> Result<usize> {
+        let mut position = self.position.lock();
+        let count = act(*position)?;
+        *position += count as u64;
+        Ok(count)
+    }
+
+    /// Reads at `offset`, leaving the position alone (ESPIPE where there are no positions).
+    pub fn read_at(&self, offset: u64, dst: &mut Dest<'_>) -> Result<usize> {
+        match &self.target {
+            Target::Stream(_) => Err(Errno::ESPIPE),
+            _ if !self.flags().is_readable() => Err(Errno::EBADF),
+            Target::Inode(inode) => inode.read_at(offset, dst),
+            Target::Positioned(file) => file.read_at(offset, dst),
+            Target::Place => Err(Errno::EBADF),
+        }
+    }
+
+    /// Writes at `offset`, leaving the position alone; with O_APPEND at the end, as Linux does it.
+    pub fn write_at(&self, offset: u64, src: &mut Source<'_>) -> Result<usize> {
+        match &self.target {
+            Target::Stream(_) => Err(Errno::ESPIPE),
+            _ if !self.flags().is_writable() => Err(Errno::EBADF),
+            Target::Inode(inode) => {
+                let flags = self.flags();
+                let count = if flags.contains(OpenFlags::APPEND) {
+                    inode.append(src)?.0
+                } else {
+                    inode.write_at(offset, src)?
+                };
+                self.sync_if_asked(&**inode, flags)?;
+                Ok(count)
+            }
+            Target::Positioned(file) => file.write_at(offset, src),
+            Target::Place => Err(Errno::EBADF),
+        }
+    }
+
+    /// Writes at the end of a file (RWF_APPEND), whatever the flags; advances the position if `moves` it.
+    pub fn append(&self, src: &mut Source<'_>, moves: bool) -> Result<usize> {
+        self.check_writable()?;
+        let Target::Inode(inode) = &self.target else { return self.write(src) };
+        let mut position = self.position.lock();
+        let (count, end) = inode.append(src)?;
+        if moves {
+            *position = end;
+        }
+        Ok(count)
+    }
+
+    /// The present position.
+    pub fn position(&self) -> u64 {
+        *self.position.lock()
+    }
+
+    /// Moves the position (`lseek`).
+    pub fn seek(&self, from: SeekFrom) -> Result<u64> {
+        let mut position = self.position.lock();
+        let new = match &self.target {
+            Target::Inode(inode) => seek_inode(&**inode, from, *position)?,
+            Target::Positioned(file) | Target::Stream(file) => file.seek(from, *position)?,
+            Target::Place => return Err(Errno::EBADF),
+        };
+        *position = new;
+        Ok(new)
+    }
+
+    /// Whether positions mean anything.
+    pub fn has_positions(&self) -> bool {
+        matches!(self.target, Target::Inode(_) | Target::Positioned(_))
+    }
+
+    /// Reads a directory from the position on: `emit` gets name, inode number, type and next position of each entry,
+    /// until it returns false.
+    pub fn read_dir(&self, emit: &mut dyn FnMut(super::DirEntry<'_>) -> bool) -> Result<()> {
+        let (Target::Inode(inode), Some(path)) = (&self.target, &self.path) else { return Err(Errno::ENOTDIR) };
+        if inode.kind() != FileType::Directory {
+            return Err(Errno::ENOTDIR);
+        }
+        if path.dentry().is_unlinked() {
+            return Err(Errno::ENOENT);
+        }
+        let mut position = self.position.lock();
+        super::directory::read_from(path, &mut position, emit)
+    }
+
+    /// Device control.
+    pub fn ioctl(&self, command: u32, arg: u64) -> Result<u64> {
+        match &self.target {
+            Target::Positioned(file) | Target::Stream(file) => file.ioctl(command, arg),
+            Target::Inode(_) => Err(Errno::ENOTTY),
+            Target::Place => Err(Errno::EBADF),
+        }
+    }
+
+    /// What would not block now.
+    pub fn readiness(&self) -> PollEvents {
+        match &self.target {
+            Target::Positioned(file) | Target::Stream(file) => file.readiness(),
+            Target::Inode(_) => PollEvents::ALWAYS_READY,
+            Target::Place => PollEvents::POLLNVAL,
+        }
+    }
+
+    /// Where to wait for changes of the readiness; `None` if it never changes.
+    pub fn pollee(&self) -> Option<&Pollee> {
+        self.file().and_then(|file| file.pollee())
+    }
+
+    /// The pages that a mapping shows (ENODEV where there are none).
+    pub fn mapping(&self) -> Result<Arc<dyn PageSource>> {
+        match &self.target {
+            Target::Inode(inode) => inode.pages().ok_or(Errno::ENODEV),
+            Target::Positioned(file) | Target::Stream(file) => file.mapping(),
+            Target::Place => Err(Errno::EBADF),
+        }
+    }
+
+    /// What `fstat` tells.
+    pub fn metadata(&self) -> Result<Metadata> {
+        match (&self.path, &self.target) {
+            (Some(path), _) => path.inode().metadata(),
+            (None, Target::Positioned(file) | Target::Stream(file)) => file.metadata(),
+            (None, Target::Inode(inode)) => inode.metadata(),
+            (None, Target::Place) => Err(Errno::EBADF),
+        }
+    }
+
+    /// Writes back what is only in memory; EINVAL for what cannot be synchronised.
+    pub fn sync(&self, is_data_only: bool) -> Result<()> {
+        match &self.target {
+            Target::Inode(inode) => inode.sync(is_data_only),
+            Target::Positioned(_) | Target::Stream(_) => Err(Errno::EINVAL),
+            Target::Place => Err(Errno::EBADF),
+        }
+    }
+
+    /// The text of the link in `/proc/self/fd`, as seen from `root`.
+    pub fn link_text(&self, root: &PathRef) -> Vec<u8> {
+        match (&self.path, self.file()) {
+            (Some(path), _) => path.link_text(root),
+            (None, Some(file)) => {
+                let mut text = Vec::new();
+                file.link_text(&mut text);
+                text
+            }
+            (None, None) => Vec::new(),
+        }
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        if *self.has_locks.get_mut() != 0 {
+            locks::release_description(self);
+        }
+        if let Some(file) = self.file() {
+            if let Some(pollee) = file.pollee() {
+                pollee.release(self.id());
+            }
+            file.on_close();
+        }
+    }
+}
+
+fn seek_inode(inode: &dyn Inode, from: SeekFrom, current: u64) -> Result<u64> {
+    let is_directory = inode.kind() == FileType::Directory;
+    match from {
+        SeekFrom::Start(offset) => checked_position(0, offset),
+        SeekFrom::Current(offset) => checked_position(current, offset),
+        SeekFrom::End(offset) => checked_position(inode.size()?, offset),
+        SeekFrom::Data(_) | SeekFrom::Hole(_) if is_directory => Err(Errno::EINVAL),
+        SeekFrom::Data(offset) => inode.seek_data(u64::try_from(offset).map_err(|_| Errno::ENXIO)?),
+        SeekFrom::Hole(offset) => inode.seek_hole(u64::try_from(offset).map_err(|_| Errno::ENXIO)?),
+    }
+}
+
+/// The position `offset` bytes from `base`: EINVAL if it is negative, EOVERFLOW if no offset can express it.
+pub fn checked_position(base: u64, offset: i64) -> Result<u64> {
+    match base.checked_add_signed(offset) {
+        Some(position) if position <= OFFSET_MAX => Ok(position),
+        Some(_) => Err(Errno::EOVERFLOW),
+        None => Err(Errno::EINVAL),
+    }
+}
