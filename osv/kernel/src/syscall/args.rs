@@ -61,10 +61,26 @@ integer_arguments! {
 /// A function that can stand in the table: any of up to six arguments.
 pub trait Handler<Arguments> {
     /// Decodes the registers of `frame` and calls the function.
-    fn call(self, frame: &TrapFrame) -> SysResult;
+    fn call(self, frame: &mut TrapFrame) -> SysResult;
     /// Prints the arguments, with commas between.
     fn show(frame: &TrapFrame, names: &[&str], out: &mut dyn Write) -> fmt::Result;
 }
+
+macro_rules! show_arguments {
+    ($frame:ident, $names:ident, $out:ident, $($argument:ident $register:ident),*) => {{
+        let mut _names = $names.iter();
+        let mut _separator = "";
+        $(
+            write!($out, "{_separator}{}=", _names.next().unwrap_or(&"?"))?;
+            _separator = ", ";
+            $argument::show($frame.$register, $out)?;
+        )*
+        Ok(())
+    }};
+}
+
+/// Marks the arguments of a handler that takes the whole frame before them: a call that copies or replaces registers.
+pub struct Framed<Arguments>(core::marker::PhantomData<Arguments>);
 
 macro_rules! handlers {
     ($(($($argument:ident $register:ident),*))*) => {$(
@@ -73,19 +89,28 @@ macro_rules! handlers {
             Function: FnOnce($($argument),*) -> SysResult,
         {
             #[inline(always)]
-            fn call(self, _frame: &TrapFrame) -> SysResult {
+            fn call(self, _frame: &mut TrapFrame) -> SysResult {
                 self($($argument::from_register(_frame.$register)?),*)
             }
 
-            fn show(_frame: &TrapFrame, names: &[&str], _out: &mut dyn Write) -> fmt::Result {
-                let mut _names = names.iter();
-                let mut _separator = "";
-                $(
-                    write!(_out, "{_separator}{}=", _names.next().unwrap_or(&"?"))?;
-                    _separator = ", ";
-                    $argument::show(_frame.$register, _out)?;
-                )*
-                Ok(())
+            fn show(_frame: &TrapFrame, _names: &[&str], _out: &mut dyn Write) -> fmt::Result {
+                show_arguments!(_frame, _names, _out, $($argument $register),*)
+            }
+        }
+
+        impl<Function, $($argument: Argument),*> Handler<Framed<($($argument,)*)>> for Function
+        where
+            Function: FnOnce(&mut TrapFrame $(, $argument)*) -> SysResult,
+        {
+            #[inline(always)]
+            #[allow(non_snake_case)]
+            fn call(self, frame: &mut TrapFrame) -> SysResult {
+                $(let $argument = $argument::from_register(frame.$register)?;)*
+                self(frame $(, $argument)*)
+            }
+
+            fn show(_frame: &TrapFrame, _names: &[&str], _out: &mut dyn Write) -> fmt::Result {
+                show_arguments!(_frame, _names, _out, $($argument $register),*)
             }
         }
     )*};
@@ -103,7 +128,7 @@ handlers! {
 
 /// Calls `handler` with the registers of `frame`; the value is what goes into `rax`.
 #[inline(always)]
-pub(super) fn invoke<Arguments, H: Handler<Arguments>>(handler: H, frame: &TrapFrame) -> u64 {
+pub(super) fn invoke<Arguments, H: Handler<Arguments>>(handler: H, frame: &mut TrapFrame) -> u64 {
     match handler.call(frame) {
         Ok(value) => value,
         Err(errno) => errno.to_rax(),

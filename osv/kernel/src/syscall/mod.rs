@@ -15,7 +15,7 @@ use crate::errno::{Errno, Result};
 use crate::sched::scaffold::TrapFrame;
 use crate::sched::scaffold::log;
 
-pub use args::{Argument, Fd, Handler};
+pub use args::{Argument, Fd, Framed, Handler};
 pub use table::CALLS;
 pub use trace::set_tracing;
 
@@ -26,7 +26,7 @@ pub type SysResult = Result<u64>;
 pub const TABLE_SIZE: usize = 512;
 
 /// What a decoded call does: reads its registers from the frame, returns `rax`.
-type Dispatch = fn(&TrapFrame) -> u64;
+type Dispatch = fn(&mut TrapFrame) -> u64;
 
 /// Prints the arguments of a call, decoded by their types.
 type Show = fn(&TrapFrame, &mut dyn core::fmt::Write) -> core::fmt::Result;
@@ -111,7 +111,7 @@ pub fn handle(frame: &mut TrapFrame) {
 }
 
 #[inline]
-fn dispatch(frame: &TrapFrame) -> u64 {
+fn dispatch(frame: &mut TrapFrame) -> u64 {
     match table::DISPATCH.get(frame.orig_rax as usize) {
         Some(call) => call(frame),
         None => Errno::ENOSYS.to_rax(),
@@ -119,7 +119,7 @@ fn dispatch(frame: &TrapFrame) -> u64 {
 }
 
 /// The handler of all numbers that have none.
-fn absent(frame: &TrapFrame) -> u64 {
+fn absent(frame: &mut TrapFrame) -> u64 {
     let number = frame.orig_rax as usize;
     if let Some(call) = CALLS.get(number) {
         name_once(number, call);
@@ -163,10 +163,21 @@ mod tests {
 
     #[test]
     fn handlers_get_their_registers_by_type() {
-        let frame = TrapFrame { rdi: 40, rsi: 2, ..TrapFrame::default() };
-        assert_eq!(args::invoke(add, &frame), 42);
-        let frame = TrapFrame { rdi: 40, rsi: u64::MAX, ..TrapFrame::default() };
-        assert_eq!(args::invoke(add, &frame), Errno::EBADF.to_rax());
+        let mut frame = TrapFrame { rdi: 40, rsi: 2, ..TrapFrame::default() };
+        assert_eq!(args::invoke(add, &mut frame), 42);
+        frame.rsi = u64::MAX;
+        assert_eq!(args::invoke(add, &mut frame), Errno::EBADF.to_rax());
+    }
+
+    fn exchange(frame: &mut TrapFrame, value: u64) -> SysResult {
+        Ok(core::mem::replace(&mut frame.rsi, value))
+    }
+
+    #[test]
+    fn handlers_can_take_the_frame_before_their_registers() {
+        let mut frame = TrapFrame { rdi: 40, rsi: 2, ..TrapFrame::default() };
+        assert_eq!(args::invoke(exchange, &mut frame), 2);
+        assert_eq!(frame.rsi, 40);
     }
 
     #[test]
@@ -188,7 +199,7 @@ mod tests {
     #[test]
     fn unknown_numbers_give_enosys() {
         for orig_rax in [400, 511, 512, u64::MAX] {
-            assert_eq!(dispatch(&TrapFrame { orig_rax, ..TrapFrame::default() }), Errno::ENOSYS.to_rax());
+            assert_eq!(dispatch(&mut TrapFrame { orig_rax, ..TrapFrame::default() }), Errno::ENOSYS.to_rax());
         }
     }
 }
