@@ -139,7 +139,7 @@ pub trait Inode: Any + Send + Sync {
     }
 
     /// The pages of a regular file, for mappings and execution; `None` if it cannot be mapped.
-    fn pages(&self) -> Option<Arc<dyn PageSource>> {
+    fn pages(self: Arc<Self>) -> Option<Arc<dyn PageSource>> {
         None
     }
 

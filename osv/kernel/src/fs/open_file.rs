@@ -349,7 +349,7 @@ impl OpenFile {
     /// The pages that a mapping shows (ENODEV where there are none).
     pub fn mapping(&self) -> Result<Arc<dyn PageSource>> {
         match &self.target {
-            Target::Inode(inode) => inode.pages().ok_or(Errno::ENODEV),
+            Target::Inode(inode) => inode.clone().pages().ok_or(Errno::ENODEV),
             Target::Positioned(file) | Target::Stream(file) => file.mapping(),
             Target::Place => Err(Errno::EBADF),
         }
