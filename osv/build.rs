@@ -1,0 +1,134 @@
+//! Prepares the link of every program that uses `osv`: builds the kernel, and fills a directory that the
+//! linker searches first with the script that lays out the file and with static shadows of std's shared
+//! libraries. So the user needs no flags, no `.cargo/config.toml` and no other target.
+//!
+//! Whatever of that cannot work on this machine ends here, in one sentence that says what to do.
+
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, exit};
+
+use osv_kernel_build::{HANDOFF_START, Kernel};
+
+/// The shared libraries that std names, and what stands in for each.
+const SHADOWS: [(&str, &str); 8] = [
+    ("gcc_s", "-l:libc.a -l:libgcc_eh.a -l:libgcc.a"),
+    ("c", "-l:libc.a -l:libgcc_eh.a -l:libgcc.a"),
+    ("m", "-l:libm.a -l:libc.a"),
+    ("util", "-l:libc.a"),
+    ("rt", "-l:libc.a"),
+    ("pthread", "-l:libc.a"),
+    ("dl", "-l:libc.a"),
+    ("stdc++", "-l:libstdc++.a -l:libm.a -l:libc.a -l:libgcc_eh.a -l:libgcc.a"),
+];
+
+/// A program that gets the shadows without naming `osv` (another bin or test of the same package) becomes a
+/// static program for Linux: no shared library is left that would need the interpreter.
+const NO_INTERPRETER: &str = "SECTIONS { /DISCARD/ : { *(.interp) } } INSERT AFTER .text;\n";
+
+fn main() {
+    if let Err(sentence) = prepare() {
+        println!("cargo:warning=osv: {sentence}");
+        eprintln!("osv: {sentence}");
+        exit(1);
+    }
+}
+
+fn prepare() -> Result<(), String> {
+    println!("cargo:rerun-if-changed=build.rs");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../linker-scripts/app.ld");
+    println!("cargo:rerun-if-changed={}", script.display());
+    let target = env::var("TARGET").unwrap_or_default();
+    if target != "x86_64-unknown-linux-gnu" {
+        return Err(format!("programs for {target} cannot boot: build for x86_64-unknown-linux-gnu on x86-64 Linux"));
+    }
+    check_libc()?;
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo did not set OUT_DIR")?);
+    check_linker(&out)?;
+    let kernel = osv_kernel_build::build()?;
+    let image = out.join("kernel.img");
+    write(&image, &kernel.image)?;
+    let link = out.join("link");
+    fs::create_dir_all(&link).map_err(|e| format!("cannot create {}: {e}", link.display()))?;
+    write_scripts(&link, &script, &kernel)?;
+    println!("cargo:rustc-link-search=native={}", link.display());
+    println!("cargo:rustc-env=OSV_KERNEL_IMAGE={}", image.display());
+    println!("cargo:rustc-env=OSV_KERNEL_SYMBOLS={}", kernel.elf.display());
+    Ok(())
+}
+
+fn write_scripts(link: &Path, script: &Path, kernel: &Kernel) -> Result<(), String> {
+    let layout = fs::read_to_string(script).map_err(|e| format!("cannot read {}: {e}", script.display()))?;
+    let mut text = String::new();
+    let numbers = [
+        ("OSV_HANDOFF_START", HANDOFF_START),
+        ("OSV_KERNEL_MEMORY_END", kernel.memory_end),
+        ("OSV_PVH_ENTRY", kernel.pvh_entry),
+    ];
+    for (name, value) in numbers {
+        let _ = writeln!(text, "{name} = {value:#x};");
+    }
+    text += &layout;
+    for extension in ["so", "a"] {
+        write(&link.join(format!("libosv_link.{extension}")), text.as_bytes())?;
+    }
+    for (library, members) in SHADOWS {
+        let head = if library == "gcc_s" { NO_INTERPRETER } else { "" };
+        write(&link.join(format!("lib{library}.so")), format!("{head}GROUP({members})\n").as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Writes only what is new, so that nothing is linked again for a file that has not changed.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    if fs::read(path).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    fs::write(path, bytes).map_err(|e| format!("cannot write {}: {e}", path.display()))
+}
+
+/// The C library's static half must be there: some distributions package it apart.
+fn check_libc() -> Result<(), String> {
+    let cc = env::var("RUSTC_LINKER").unwrap_or_else(|_| "cc".into());
+    let found = Command::new(&cc).arg("-print-file-name=libc.a").output();
+    let found = found.map_err(|e| {
+        format!("cannot run the C compiler `{cc}` that links Rust programs ({e}): install gcc (Debian, Ubuntu: `apt-get install gcc`)")
+    })?;
+    let path = String::from_utf8_lossy(&found.stdout);
+    if Path::new(path.trim()).is_absolute() {
+        return Ok(());
+    }
+    Err("the static C library libc.a is not on this machine: install it (Debian, Ubuntu: `apt-get install libc6-dev`; Fedora: `dnf install glibc-static`; openSUSE: `zypper install glibc-devel-static`)".into())
+}
+
+/// The script is written for lld, which signs its work: links a trifle with the user's flags and looks.
+fn check_linker(out: &Path) -> Result<(), String> {
+    for name in ["RUSTC_LINKER", "CARGO_ENCODED_RUSTFLAGS", "RUSTC"] {
+        println!("cargo:rerun-if-env-changed={name}");
+    }
+    let source = out.join("linker-probe.rs");
+    let probe = out.join("linker-probe");
+    write(&source, b"#![no_std]\n#![no_main]\n#[panic_handler]\nfn panic(_: &core::panic::PanicInfo<'_>) -> ! { loop {} }\n#[unsafe(no_mangle)]\npub extern \"C\" fn main() -> i32 { 0 }\n")?;
+    let mut rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    rustc.args(["--edition=2024", "--crate-name=probe", "--crate-type=bin", "-Cpanic=abort", "-Cdebuginfo=0"]);
+    rustc.arg("-Clink-arg=-lc").arg("-o").arg(&probe).arg(&source);
+    if let Some(linker) = env::var_os("RUSTC_LINKER") {
+        let mut flag = std::ffi::OsString::from("-Clinker=");
+        flag.push(linker);
+        rustc.arg(flag);
+    }
+    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    rustc.args(flags.split('\u{1f}').filter(|flag| !flag.is_empty()));
+    let result = rustc.output().map_err(|e| format!("cannot run rustc: {e}"))?;
+    if !result.status.success() {
+        // The user's flags do not suit this trifle; the real link will say what is wrong.
+        return Ok(());
+    }
+    let linked = fs::read(&probe).map_err(|e| format!("cannot read {}: {e}", probe.display()))?;
+    if linked.windows(11).any(|bytes| bytes == b"Linker: LLD") {
+        return Ok(());
+    }
+    Err("this build does not link with rust-lld, the default linker of stable Rust since 1.90: remove `-fuse-ld=…`, `linker = …` or `-Clinker-features=-lld` from RUSTFLAGS and .cargo/config.toml (or choose `-fuse-ld=lld`)".into())
+}

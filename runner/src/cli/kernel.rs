@@ -1,0 +1,38 @@
+//! The kernel that the command carries, as a file that QEMU can open.
+
+use anyhow::{Context as _, Result};
+use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::{Path, PathBuf};
+
+const KERNEL: &[u8] = include_bytes!(env!("OSV_KERNEL_ELF"));
+
+/// Where the command keeps what it can make again: `OSV_CACHE`, or `osv` in the user's cache directory.
+pub fn cache_dir() -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("OSV_CACHE")
+        .or_else(|| set("XDG_CACHE_HOME").map(|dir| dir.join("osv")))
+        .or_else(|| set("HOME").map(|dir| dir.join(".cache/osv")))
+        .unwrap_or_else(|| std::env::temp_dir().join("osv-cache"))
+}
+
+/// The kernel's file in the cache.
+pub fn file() -> Result<PathBuf> {
+    let mut hasher = DefaultHasher::new();
+    KERNEL.hash(&mut hasher);
+    let path = cache_dir().join(format!("kernel-{:016x}.elf", hasher.finish()));
+    if fs::metadata(&path).is_ok_and(|file| usize::try_from(file.len()) == Ok(KERNEL.len())) {
+        return Ok(path);
+    }
+    publish(&path, KERNEL).with_context(|| format!("cannot keep the kernel in {}", path.display()))?;
+    Ok(path)
+}
+
+/// Writes a file that appears whole or not at all.
+pub fn publish(path: &Path, contents: &[u8]) -> std::io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(dir)?;
+    let draft = path.with_extension(format!("{}.tmp", std::process::id()));
+    fs::write(&draft, contents)?;
+    fs::rename(&draft, path)
+}

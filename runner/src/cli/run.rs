@@ -1,0 +1,129 @@
+//! `osv run`: a program of this machine, in a VM whose root is this machine's file system under an overlay.
+
+use super::{Run, VmOptions, kernel};
+use anyhow::{Context as _, Result, anyhow, bail};
+use osv_runner::config::Config;
+use osv_runner::{Outcome, Vm, app, install, session};
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// Runs the program as asked.
+pub fn run(options: Run) -> Result<Outcome> {
+    let program = find_program(&options.program[0])?;
+    let file = File::open(&program).with_context(|| format!("cannot read {}", program.display()))?;
+    let own = app::read_config(&file).map_err(|e| anyhow!("{}: {e}", program.display()))?;
+    let config = own.clone().unwrap_or_default().overridden_by(Config::from_env().map_err(|e| anyhow!(e))?);
+    let mut vm = match own {
+        Some(_) if options.vm.kernel.is_none() => app::machine(&program, options.program.clone()),
+        _ => host_machine(&program, &options)?,
+    };
+    config.apply(&mut vm);
+    options.vm.apply(&mut vm);
+    set_environment(&mut vm, &options);
+    if let Some(cwd) = &options.cwd {
+        vm.option("--cwd", cwd);
+    }
+    for (index, mount) in options.mount.iter().enumerate() {
+        add_mount(&mut vm, index, mount)?;
+    }
+    if options.vm.dry_run {
+        return app::print_command_line(&vm).map_err(|e| anyhow!(e));
+    }
+    install::ensure_qemu(options.vm.install).map_err(|e| anyhow!(e))?;
+    Ok(session::run(&vm)?)
+}
+
+/// A VM whose root is the host's file system.
+fn host_machine(program: &Path, options: &Run) -> Result<Vm> {
+    let kernel = match &options.vm.kernel {
+        Some(path) => path.clone(),
+        None => kernel::file()?,
+    };
+    let mut vm = Vm::new(kernel);
+    vm.symbols = Some(vm.kernel.clone());
+    vm.is_verbose = options.vm.verbose;
+    vm.option(if vm.is_verbose { "--verbose" } else { "--quiet" }, "");
+    vm.option("--rootfs", "9p:root");
+    vm.shares.push(osv_runner::vm::Share { tag: "root".into(), path: "/".into(), is_writable: false });
+    vm.option("--exe", program);
+    if options.cwd.is_none() {
+        vm.option("--cwd", env::current_dir().unwrap_or_else(|_| "/".into()));
+    }
+    vm.argv.clone_from(&options.program);
+    vm.env = env::vars_os().collect();
+    Ok(vm)
+}
+
+impl VmOptions {
+    fn apply(&self, vm: &mut Vm) {
+        vm.memory = self.memory.unwrap_or(vm.memory);
+        vm.cpus = self.cpus.unwrap_or(vm.cpus);
+        vm.machine = self.machine.unwrap_or(vm.machine);
+        vm.timeout = self.timeout;
+        vm.gdb_port = self.gdb;
+        vm.is_verbose |= self.verbose;
+        for (name, is_asked) in [("--strace", self.strace), ("--bootchart", self.bootchart)] {
+            if is_asked {
+                vm.option(name, "");
+            }
+        }
+        vm.options.extend(self.kernel_arg.iter().cloned());
+        vm.qemu_args.extend(self.qemu_arg.iter().cloned());
+    }
+}
+
+fn set_environment(vm: &mut Vm, options: &Run) {
+    if options.clear_env {
+        vm.env.clear();
+    }
+    for assignment in &options.env {
+        let bytes = assignment.as_bytes();
+        let split = bytes.iter().position(|&byte| byte == b'=');
+        let name = OsStr::from_bytes(&bytes[..split.unwrap_or(bytes.len())]);
+        vm.env.retain(|(other, _)| other != name);
+        if let Some(split) = split {
+            vm.env.push((name.to_owned(), OsStr::from_bytes(&bytes[split + 1..]).to_owned()));
+        }
+    }
+}
+
+fn add_mount(vm: &mut Vm, index: usize, mount: &OsStr) -> Result<()> {
+    let (places, is_writable) = match mount.as_bytes() {
+        [places @ .., b':', b'r', b'w'] => (places, true),
+        [places @ .., b':', b'r', b'o'] => (places, false),
+        places => (places, false),
+    };
+    let mut parts = places.splitn(2, |&byte| byte == b':');
+    let host = PathBuf::from(OsString::from_vec(parts.next().unwrap_or_default().to_vec()));
+    let host = host.canonicalize().with_context(|| format!("cannot share {}", host.display()))?;
+    let guest = match parts.next() {
+        Some(guest) => OsStr::from_bytes(guest).to_owned(),
+        None => host.clone().into_os_string(),
+    };
+    if !guest.as_bytes().starts_with(b"/") {
+        bail!("--mount wants an absolute path in the guest, not `{}`", guest.display());
+    }
+    vm.mount(&format!("share{index}"), host, &guest, is_writable);
+    Ok(())
+}
+
+/// The program's file, found as a shell finds it.
+fn find_program(name: &OsStr) -> Result<PathBuf> {
+    let is_program =
+        |path: &PathBuf| path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
+    let path = PathBuf::from(name);
+    if name.as_bytes().contains(&b'/') {
+        return match path.metadata() {
+            Ok(_) if is_program(&path) => Ok(std::path::absolute(path)?),
+            Ok(_) => bail!("{} is no program", path.display()),
+            Err(e) => bail!("cannot run {}: {e}", path.display()),
+        };
+    }
+    let dirs = env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+    let found = env::split_paths(&dirs).map(|dir| dir.join(&path)).find(is_program);
+    found.with_context(|| format!("there is no program `{}` on this machine", path.display()))
+}

@@ -1,0 +1,129 @@
+//! What a program says about the VM that it wants: lines of `key=value` in its file.
+//!
+//! `#[osv::main(...)]` writes them into the section `.osv.config` (and `[package.metadata.osv]` before them, so
+//! that the attribute has the last word). The environment overrides both, and the command line overrides all.
+
+use std::time::Duration;
+
+use crate::sys;
+use crate::vm::{Machine, Memory, Vm};
+
+/// Wishes for a VM; what is `None` was not said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Size of the memory.
+    pub memory: Option<Memory>,
+    /// Number of CPUs.
+    pub cpus: Option<usize>,
+    /// The kind of machine.
+    pub machine: Option<Machine>,
+    /// Further options for the kernel.
+    pub kernel_args: Vec<String>,
+}
+
+impl Config {
+    /// Reads lines of `key=value`.
+    ///
+    /// # Errors
+    /// A sentence about the first line that cannot be used.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut config = Self::default();
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            let (key, value) = line.split_once('=').ok_or_else(|| format!("`{line}` is no key=value"))?;
+            config.set(key, value)?;
+        }
+        Ok(config)
+    }
+
+    /// What the environment asks for.
+    ///
+    /// # Errors
+    /// A sentence about the variable that cannot be used.
+    pub fn from_env() -> Result<Self, String> {
+        let mut config = Self::default();
+        for (name, key) in [
+            ("OSV_MEMORY", "memory"),
+            ("OSV_CPUS", "cpus"),
+            ("OSV_MACHINE", "machine"),
+            ("OSV_KERNEL_ARGS", "kernel-args"),
+        ] {
+            if let Some(value) = sys::var(name) {
+                config.set(key, &value).map_err(|e| format!("{name}: {e}"))?;
+            }
+        }
+        Ok(config)
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        match key {
+            "memory" => self.memory = Some(value.parse()?),
+            "cpus" => self.cpus = Some(parse_cpus(value)?),
+            "machine" => self.machine = Some(value.parse()?),
+            "kernel-args" => self.kernel_args.extend(value.split_ascii_whitespace().map(str::to_owned)),
+            _ => return Err(format!("a VM has no `{key}`: there are memory, cpus, machine and kernel-args")),
+        }
+        Ok(())
+    }
+
+    /// This, where `other` says nothing.
+    #[must_use]
+    pub fn overridden_by(mut self, other: Self) -> Self {
+        self.memory = other.memory.or(self.memory);
+        self.cpus = other.cpus.or(self.cpus);
+        self.machine = other.machine.or(self.machine);
+        self.kernel_args.extend(other.kernel_args);
+        self
+    }
+
+    /// Gives `vm` what this asks for.
+    pub fn apply(&self, vm: &mut Vm) {
+        vm.memory = self.memory.unwrap_or(vm.memory);
+        vm.cpus = self.cpus.unwrap_or(vm.cpus);
+        vm.machine = self.machine.unwrap_or(vm.machine);
+        for argument in &self.kernel_args {
+            vm.option(argument, "");
+        }
+    }
+}
+
+/// A number of CPUs that a VM can have.
+///
+/// # Errors
+/// A sentence, if there can be no such VM.
+pub fn parse_cpus(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(cpus @ 1..=16) => Ok(cpus),
+        _ => Err(format!("`{text}` CPUs cannot be had: from 1 to 16 will do")),
+    }
+}
+
+/// A time in seconds, as `2` or `0.5`.
+///
+/// # Errors
+/// A sentence, if it is none.
+pub fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| format!("`{text}` is no time in seconds"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_lines_and_others_override() {
+        let config = Config::parse("memory=64M\ncpus=3\n\nmemory=128M\nkernel-args=--quiet\n").unwrap();
+        let other = Config::parse("cpus=1\nkernel-args=--strace\n").unwrap();
+        let both = config.overridden_by(other);
+        assert_eq!(both.memory.unwrap().bytes(), 128 << 20);
+        assert_eq!(both.cpus, Some(1));
+        assert_eq!(both.kernel_args, ["--quiet", "--strace"]);
+    }
+
+    #[test]
+    fn what_cannot_be_is_said() {
+        for wrong in ["memory", "cpus=0", "cpus=17", "machine=pdp11", "colour=red", "memory=none"] {
+            assert!(Config::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}
