@@ -19,6 +19,7 @@
 extern crate alloc;
 
 pub mod arch;
+pub mod cmdline;
 pub mod drivers;
 pub mod errno;
 pub mod event;

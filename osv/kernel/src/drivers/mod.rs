@@ -1,3 +1,36 @@
-//! Devices.
+//! Device drivers.
 
+pub mod acpi;
+pub mod apic;
+pub mod clock;
+mod cpuid;
+pub mod io;
+pub mod irq;
+pub mod random;
 pub mod serial;
+
+use crate::arch::BootInfo;
+use crate::errno::Result;
+use crate::sync::Once;
+
+use acpi::Platform;
+use io::FirmwareMemory;
+
+static PLATFORM: Once<Platform> = Once::new();
+
+/// What the firmware's tables say about the machine.
+pub fn platform() -> &'static Platform {
+    PLATFORM.call_once(Platform::without_tables)
+}
+
+/// Reads the firmware's tables and starts interrupt controllers and clock on the boot CPU. Needs the heap; interrupts are
+/// off. The other CPUs call [`apic::init_this_cpu`].
+pub fn init(boot: &BootInfo) -> Result<()> {
+    let rsdp = boot.rsdp.filter(|rsdp| *rsdp != 0).or_else(|| acpi::find_rsdp(&FirmwareMemory));
+    let platform = PLATFORM.call_once(|| {
+        rsdp.and_then(|rsdp| Platform::read(&FirmwareMemory, rsdp)).unwrap_or_else(Platform::without_tables)
+    });
+    apic::init(platform)?;
+    clock::init(platform, boot.entry_tsc);
+    Ok(())
+}

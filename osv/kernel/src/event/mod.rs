@@ -6,6 +6,8 @@
 //! here ever asks an idle file: an observer is told, and the cost of an event does not grow with the number
 //! of files that are watched.
 
+mod eventfd;
 mod pollee;
 
+pub use eventfd::EventFd;
 pub use pollee::{Observer, PollEvents, Pollee, Watch};

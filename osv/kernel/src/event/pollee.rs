@@ -1,4 +1,4 @@
-//! What can be waited for: a list of observers beside the queue of the threads that block on the object.
+//! What can be waited for: the queue of the threads that block on the object, and a list of observers beside it.
 //!
 //! The contract that loses no event: the owner changes its state first and calls [`Pollee::notify`] after;
 //! a watcher attaches first and looks at the state after. `notify` may be called from interrupt handlers: it
@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering, fence};
 
 use crate::errno::{Errno, Result};
+use crate::sched::{Deadline, WaitQueue};
 use crate::sync::{IrqOff, SpinLock};
 
 bitflags::bitflags! {
@@ -82,6 +83,7 @@ struct Registration {
 
 /// The part of a file that can be waited for.
 pub struct Pollee {
+    queue: WaitQueue,
     observer_count: AtomicUsize,
     observers: SpinLock<Vec<Registration>, IrqOff>,
 }
@@ -89,15 +91,40 @@ pub struct Pollee {
 impl Pollee {
     /// A pollee that nobody watches yet.
     pub const fn new() -> Self {
-        Pollee { observer_count: AtomicUsize::new(0), observers: SpinLock::new(Vec::new()) }
+        Pollee { queue: WaitQueue::new(), observer_count: AtomicUsize::new(0), observers: SpinLock::new(Vec::new()) }
     }
 
-    /// Tells everyone who listens that `events` may have come true. Call it after the change.
+    /// Tells everyone who listens that `events` may have come true, and wakes all threads that wait here. Call it
+    /// after the change.
     #[inline]
     pub fn notify(&self, events: PollEvents) {
+        self.queue.wake_all();
+        self.notify_observers_if_any(events);
+    }
+
+    /// As [`Pollee::notify`], for owners with wait queues of their own: wakes no waiting thread.
+    #[inline]
+    pub fn notify_observers(&self, events: PollEvents) {
         fence(Ordering::SeqCst);
+        self.notify_observers_if_any(events);
+    }
+
+    /// Sleeps until `condition`, which must not sleep, gives a value; it is asked again after each `notify`.
+    #[inline]
+    pub fn wait_until<T>(&self, condition: impl FnMut() -> Option<T>) -> T {
+        self.queue.wait_until(condition)
+    }
+
+    /// As [`Pollee::wait_until`]; ERESTARTSYS when a signal is pending, ETIMEDOUT when the deadline has passed.
+    #[inline]
+    pub fn wait_interruptible<T>(&self, deadline: Option<Deadline>, condition: impl FnMut() -> Option<T>) -> Result<T> {
+        self.queue.wait_interruptible(deadline, condition)
+    }
+
+    #[inline]
+    fn notify_observers_if_any(&self, events: PollEvents) {
         if self.observer_count.load(Ordering::Relaxed) != 0 {
-            self.notify_observers(events);
+            self.tell_observers(events);
         }
     }
 
@@ -146,8 +173,7 @@ impl Pollee {
         Some(entry)
     }
 
-    #[cold]
-    fn notify_observers(&self, events: PollEvents) {
+    fn tell_observers(&self, events: PollEvents) {
         let mut has_woken_exclusive = false;
         for Registration { observer, watch } in self.observers.lock().iter() {
             let heard = events & (watch.interest | PollEvents::ALWAYS);

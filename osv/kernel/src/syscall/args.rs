@@ -8,6 +8,7 @@ use core::fmt::{self, Write};
 
 use super::SysResult;
 use crate::errno::Result;
+use crate::mem::user::{UserAddr, UserPtr};
 use crate::sched::scaffold::TrapFrame;
 
 /// A value that travels in one register.
@@ -56,6 +57,24 @@ macro_rules! integer_arguments {
 
 integer_arguments! {
     i32, "{}"; i64, "{}"; u16, "{:#o}"; u32, "{:#x}"; u64, "{:#x}"; usize, "{}";
+}
+
+impl Argument for UserAddr {
+    #[inline(always)]
+    fn from_register(register: u64) -> Result<Self> {
+        Ok(UserAddr(register))
+    }
+}
+
+impl<T> Argument for UserPtr<T> {
+    #[inline(always)]
+    fn from_register(register: u64) -> Result<Self> {
+        Ok(UserPtr::new(register))
+    }
+
+    fn show(register: u64, out: &mut dyn Write) -> fmt::Result {
+        if register == 0 { out.write_str("NULL") } else { write!(out, "{register:#x}") }
+    }
 }
 
 /// A function that can stand in the table: any of up to six arguments.
