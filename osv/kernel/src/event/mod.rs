@@ -6,8 +6,12 @@
 //! here ever asks an idle file: an observer is told, and the cost of an event does not grow with the number
 //! of files that are watched.
 
+mod clocks;
 mod eventfd;
 mod pollee;
+mod timerfd;
 
+pub use clocks::Clock;
 pub use eventfd::EventFd;
 pub use pollee::{Observer, PollEvents, Pollee, Watch};
+pub use timerfd::{SettingFlags, TimerFd, TimerSetting, on_clock_set};

@@ -30,6 +30,7 @@ pub mod mount;
 pub mod name;
 mod open_file;
 mod path;
+pub mod pipe;
 mod walk;
 
 pub use access::{Access, Subject};

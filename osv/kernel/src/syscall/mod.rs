@@ -7,6 +7,7 @@
 
 mod args;
 mod table;
+mod time;
 mod trace;
 
 use core::sync::atomic::{AtomicU64, Ordering};

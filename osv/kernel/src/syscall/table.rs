@@ -46,7 +46,7 @@ syscalls! {
     32 dup;
     33 dup2;
     34 pause;
-    35 nanosleep;
+    35 nanosleep(request, remaining) => time::nanosleep;
     36 getitimer;
     37 alarm;
     38 setitimer;
@@ -107,7 +107,7 @@ syscalls! {
     93 fchown;
     94 lchown;
     95 umask;
-    96 gettimeofday;
+    96 gettimeofday(time, zone) => time::gettimeofday;
     97 getrlimit;
     98 getrusage;
     99 sysinfo;
@@ -170,12 +170,12 @@ syscalls! {
     156 _sysctl;
     157 prctl;
     158 arch_prctl;
-    159 adjtimex;
+    159 adjtimex(state) => time::adjtimex, partly "the clock cannot be adjusted (EPERM)";
     160 setrlimit;
     161 chroot;
     162 sync;
     163 acct;
-    164 settimeofday;
+    164 settimeofday(time, zone) => time::settimeofday;
     165 mount;
     166 umount2;
     167 swapon;
@@ -212,7 +212,7 @@ syscalls! {
     198 lremovexattr;
     199 fremovexattr;
     200 tkill;
-    201 time;
+    201 time(seconds) => time::time;
     202 futex;
     203 sched_setaffinity;
     204 sched_getaffinity;
@@ -238,10 +238,10 @@ syscalls! {
     224 timer_gettime;
     225 timer_getoverrun;
     226 timer_delete;
-    227 clock_settime;
-    228 clock_gettime;
-    229 clock_getres;
-    230 clock_nanosleep;
+    227 clock_settime(clock, time) => time::clock_settime;
+    228 clock_gettime(clock, time) => time::clock_gettime;
+    229 clock_getres(clock, resolution) => time::clock_getres;
+    230 clock_nanosleep(clock, flags, request, remaining) => time::clock_nanosleep;
     231 exit_group;
     232 epoll_wait;
     233 epoll_ctl;
@@ -316,7 +316,7 @@ syscalls! {
     302 prlimit64;
     303 name_to_handle_at;
     304 open_by_handle_at;
-    305 clock_adjtime;
+    305 clock_adjtime(clock, state) => time::clock_adjtime, partly "the clock cannot be adjusted (EPERM)";
     306 syncfs;
     307 sendmmsg;
     308 setns;
