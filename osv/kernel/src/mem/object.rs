@@ -1,7 +1,76 @@
-//! What a mapping can show: the pages of a file.
+//! What a mapping can show: [`PageSource`], the pages of a file or of shared memory.
+//!
+//! A source hands out frames of its own cache: all mappings of a page and all reads of it see the same memory. Faults
+//! call it with the address space's lock shared and may sleep in it; it must therefore never touch program memory.
+
+use alloc::vec::Vec;
+
+use super::frame::Frame;
+use super::mappers::Mappers;
+use crate::errno::{Errno, Result};
 
 /// Where the pages of a mapped object come from.
 pub trait PageSource: Send + Sync {
     /// Size of the object in bytes.
     fn size(&self) -> u64;
+
+    /// The frame of page `index`, read from storage if need be. With `for_write` the page is about to be changed through
+    /// a shared mapping: it must not be a hole's common zero page, and stays in the cache from now on. Called for
+    /// pages within [`PageSource::size`]; one that has been cut off meanwhile is EFAULT. ENOMEM and EIO travel on.
+    fn page(&self, _index: u64, _for_write: bool) -> Result<Frame> {
+        Err(Errno::ENODEV)
+    }
+
+    /// The frame of page `index` if it can be had at once, without sleeping or allocating.
+    fn cached(&self, _index: u64) -> Option<Frame> {
+        None
+    }
+
+    /// Calls `found` for those of the `count` pages from `first` on that can be had at once. To be implemented where one
+    /// look-up serves for all.
+    fn cached_run(&self, first: u64, count: usize, found: &mut dyn FnMut(u64, Frame)) {
+        for index in first..first.saturating_add(count as u64) {
+            if let Some(frame) = self.cached(index) {
+                found(index, frame);
+            }
+        }
+    }
+
+    /// Page `index` may change through a shared mapping from now until it is written back.
+    fn mark_dirty(&self, _index: u64) {}
+
+    /// Writes the changed ones of the `count` pages from `first` on back to storage: `msync`.
+    fn sync(&self, _first: u64, _count: u64) -> Result<()> {
+        Ok(())
+    }
+
+    /// The address spaces that map the object, so that truncation can take pages away from them. A source whose
+    /// size never shrinks needs none.
+    fn mappers(&self) -> Option<&Mappers> {
+        None
+    }
+
+    /// Device and inode number, for `/proc/PID/maps`.
+    fn identity(&self) -> (u64, u64) {
+        (0, 0)
+    }
+
+    /// Whether a private mapping of it is nothing but anonymous memory: `/dev/zero`.
+    fn is_zero(&self) -> bool {
+        false
+    }
+}
+
+/// How a mapping is called in `/proc/PID/maps`: the path of the file that was mapped.
+pub trait MappingName: Send + Sync {
+    /// Appends the name to `out`.
+    fn write_name(&self, out: &mut Vec<u8>);
+}
+
+impl<T: AsRef<[u8]> + Send + Sync> MappingName for T {
+    fn write_name(&self, out: &mut Vec<u8>) {
+        if out.try_reserve(self.as_ref().len()).is_ok() {
+            out.extend_from_slice(self.as_ref());
+        }
+    }
 }

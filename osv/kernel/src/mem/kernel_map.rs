@@ -1,0 +1,362 @@
+//! The kernel's half of every address space.
+//!
+//! Built once, at boot, over the boot loader's page tables: all RAM at `DIRECT_MAP` in the largest pages that fit, never
+//! executable; the kernel's image with its code read-only and executable, constants read-only, data not executable;
+//! empty areas for stacks, device registers and the words of frames. Nothing is mapped in the lower half any
+//! more, page 0 least of all. The top entries are complete from then on, so every address space copies them once and
+//! shares all that comes later.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use super::frame::Frame;
+use super::frame::pool::{self, Area};
+use super::layout::{AP_TRAMPOLINE, DIRECT_MAP, KERNEL_BASE, MMIO, PAGE_SIZE, STACKS, TOP_ENTRY_BYTES, WORDS};
+use super::paging::{Entry, Flags, Slot, TABLE_FLAGS, index, table_at};
+use super::phys::{BIG_PAGE_SIZE, page_down, page_up, to_virt};
+use crate::arch::{self, BootInfo, MemoryKind, Module};
+use crate::errno::{Errno, Result};
+use crate::log;
+use crate::sync::SpinLock;
+
+const GIB: u64 = 1 << 30;
+const BIG: u64 = BIG_PAGE_SIZE as u64;
+/// Physical memory above this is left alone: more than the words of frames can count.
+const MOST_RAM: u64 = 1 << 40;
+/// Parts of RAM that are in use at boot: image, first page, what the app brought, modules.
+const MAX_RESERVED: usize = 32;
+
+/// Physical address of the kernel's own top table.
+static ROOT: AtomicU64 = AtomicU64::new(0);
+/// End of the direct map, as a physical address.
+static DIRECT_END: AtomicU64 = AtomicU64::new(0);
+/// Held while tables of the kernel's half are added; the value is the next free address for device registers.
+static TABLES: SpinLock<u64> = SpinLock::new(MMIO);
+
+/// A page of zeros for everybody to read; in `.bss`, so it costs nothing in the image.
+#[repr(C, align(4096))]
+struct ZeroPage(core::cell::UnsafeCell<[u8; PAGE_SIZE]>);
+
+// SAFETY:
+// - nobody ever writes to it.
+unsafe impl Sync for ZeroPage {}
+
+static ZERO_PAGE: ZeroPage = ZeroPage(core::cell::UnsafeCell::new([0; PAGE_SIZE]));
+
+/// Physical address of the page of zeros.
+pub fn zero_page() -> u64 {
+    // In host tests the fake RAM's first page, which is never handed out, stands in for it.
+    if cfg!(test) { 0 } else { ZERO_PAGE.0.get() as u64 - KERNEL_BASE }
+}
+
+const KERNEL_DATA: Flags = Flags::PRESENT
+    .union(Flags::WRITE)
+    .union(Flags::GLOBAL)
+    .union(Flags::NO_EXECUTE)
+    .union(Flags::ACCESSED)
+    .union(Flags::DIRTY);
+
+/// Copies the kernel's top entries into a new top table.
+pub(super) fn share_with(root: &Frame) {
+    let kernel = ROOT.load(Ordering::Relaxed);
+    if kernel == 0 {
+        return;
+    }
+    // SAFETY:
+    // - both are tables; the kernel's is never freed.
+    let (from, to) = unsafe { (table_at(kernel), table_at(root.phys())) };
+    for number in 256..512 {
+        let entry = from[number].get();
+        if !entry.is_empty() {
+            to[number].set(entry);
+        }
+    }
+}
+
+/// Physical address of the page tables that map nothing but the kernel.
+pub fn kernel_root() -> u64 {
+    ROOT.load(Ordering::Relaxed)
+}
+
+/// The slot for `addr` at `level`, making tables with frames (zeroed) from `take`. `None` if a big page is in the way.
+fn slot_for(root: u64, addr: u64, level: u32, take: &mut dyn FnMut() -> Option<u64>) -> Option<&'static Slot> {
+    // SAFETY:
+    // - the kernel's tables are never freed.
+    let mut table = unsafe { table_at(root) };
+    for above in (level + 1..4).rev() {
+        let slot = &table[index(addr, above)];
+        if slot.get().is_empty() {
+            slot.set(Entry::new(take()?, TABLE_FLAGS));
+        }
+        if slot.get().has(Flags::BIG) {
+            return None;
+        }
+        // SAFETY:
+        // - the entry is populated and not big, so it names a table.
+        table = unsafe { table_at(slot.get().phys()) };
+    }
+    Some(&table[index(addr, level)])
+}
+
+#[cfg(not(test))]
+/// Maps a page of the words of frames, with tables from `take`. Under the frame pool's lock, where nothing else may be
+/// allocated.
+pub(super) fn map_early(addr: u64, phys: u64, writable: bool, take: &mut dyn FnMut() -> u64) {
+    let flags = if writable { KERNEL_DATA } else { KERNEL_DATA.difference(Flags::WRITE) };
+    if let Some(slot) = slot_for(kernel_root(), addr, 0, &mut || Some(take())) {
+        slot.set(Entry::new(phys, flags));
+    }
+}
+
+/// Maps a page of kernel data at `addr`, where nothing is mapped.
+pub(super) fn map_page(addr: u64, frame: Frame) -> Result<()> {
+    let _tables = TABLES.lock();
+    let mut take = || Frame::alloc_kernel().ok().map(Frame::into_raw);
+    let slot = slot_for(kernel_root(), addr, 0, &mut take).ok_or(Errno::ENOMEM)?;
+    slot.set(Entry::new(frame.into_raw(), KERNEL_DATA | Flags::COUNTED));
+    Ok(())
+}
+
+/// Whether a page is mapped at `addr`, an address of the kernel's half that is not in the direct map.
+pub(super) fn is_mapped(addr: u64) -> bool {
+    let _tables = TABLES.lock();
+    slot_for(kernel_root(), addr, 0, &mut || None).is_some_and(|slot| !slot.get().is_empty())
+}
+
+/// Maps `len` bytes of device registers at `phys`, uncached, and returns where. They stay mapped.
+///
+/// # Errors
+/// EINVAL for RAM, for nothing and for what wraps; ENOMEM without room for page tables.
+pub fn map_mmio(phys: u64, len: usize) -> Result<*mut u8> {
+    let end = phys.checked_add(len as u64).and_then(page_up).filter(|_| len != 0).ok_or(Errno::EINVAL)?;
+    if end > 1 << 52 || is_ram(phys, end) {
+        return Err(Errno::EINVAL);
+    }
+    map_device(phys, end, Flags::UNCACHED)
+}
+
+/// Where the kernel can read `len` bytes of tables that firmware left at `phys`, in RAM or beside it.
+pub fn map_firmware(phys: u64, len: usize) -> Result<*const u8> {
+    let end = phys.checked_add(len as u64).and_then(page_up).filter(|_| len != 0).ok_or(Errno::EINVAL)?;
+    if end <= DIRECT_END.load(Ordering::Relaxed) && is_direct(phys, end) {
+        return Ok(to_virt(phys));
+    }
+    if end > 1 << 52 {
+        return Err(Errno::EINVAL);
+    }
+    Ok(map_device(phys, end, Flags::empty())?.cast_const())
+}
+
+fn map_device(phys: u64, end: u64, caching: Flags) -> Result<*mut u8> {
+    let mut next = TABLES.lock();
+    let start = *next;
+    let len = end - page_down(phys);
+    if len > MMIO + TOP_ENTRY_BYTES - start {
+        return Err(Errno::ENOMEM);
+    }
+    let mut take = || Frame::alloc_kernel().ok().map(Frame::into_raw);
+    for offset in (0..len).step_by(PAGE_SIZE) {
+        let slot = slot_for(kernel_root(), start + offset, 0, &mut take).ok_or(Errno::ENOMEM)?;
+        slot.set(Entry::new(page_down(phys) + offset, KERNEL_DATA | caching));
+    }
+    *next = start + len;
+    Ok((start + phys % PAGE_SIZE as u64) as *mut u8)
+}
+
+/// Whether the direct map has all of it.
+fn is_direct(start: u64, end: u64) -> bool {
+    let mut none = || None;
+    (page_down(start)..end).step_by(PAGE_SIZE).all(|phys| {
+        // SAFETY:
+        // - the kernel's tables are never freed.
+        let top = unsafe { table_at(kernel_root()) };
+        let addr = DIRECT_MAP + phys;
+        if top[index(addr, 3)].get().is_empty() {
+            return false;
+        }
+        match slot_for(kernel_root(), addr, 2, &mut none) {
+            Some(slot) if slot.get().has(Flags::BIG) => true,
+            Some(slot) if !slot.get().is_empty() => {
+                slot_for(kernel_root(), addr, 1, &mut none).is_some_and(|slot| !slot.get().is_empty())
+            }
+            _ => false,
+        }
+    })
+}
+
+/// RAM as the boot loader told of it, for [`map_mmio`] to refuse.
+static RAM: SpinLock<([(u64, u64); 64], usize)> = SpinLock::new(([(0, 0); 64], 0));
+
+fn is_ram(start: u64, end: u64) -> bool {
+    let ram = RAM.lock();
+    ram.0[..ram.1].iter().any(|&(from, to)| start < to && from < end)
+}
+
+/// Ranges of physical addresses that are in use at boot, sorted.
+struct Reserved {
+    ranges: [(u64, u64); MAX_RESERVED],
+    len: usize,
+}
+
+impl Reserved {
+    fn new(boot: &BootInfo) -> Reserved {
+        let mut reserved = Reserved { ranges: [(0, 0); MAX_RESERVED], len: 0 };
+        let image = arch::layout::kernel_image().physical();
+        reserved.add(0, PAGE_SIZE as u64);
+        reserved.add(AP_TRAMPOLINE, AP_TRAMPOLINE + PAGE_SIZE as u64);
+        reserved.add(image.start, image.end);
+        let handoff = &boot.handoff;
+        for Module { start, end } in [handoff.app, handoff.bundle, handoff.config].iter().chain(boot.modules()) {
+            reserved.add(*start, *end);
+        }
+        let len = reserved.len;
+        reserved.ranges[..len].sort_unstable();
+        reserved
+    }
+
+    fn add(&mut self, start: u64, end: u64) {
+        if start < end && self.len < MAX_RESERVED {
+            self.ranges[self.len] = (page_down(start), page_up(end).unwrap_or(end));
+            self.len += 1;
+        }
+    }
+
+    /// Calls `each` for the parts of `start` to `end` that are not reserved, in whole pages.
+    fn free_parts(&self, start: u64, end: u64, mut each: impl FnMut(u64, u64)) {
+        let mut from = page_up(start).unwrap_or(end);
+        let end = page_down(end).min(MOST_RAM);
+        for &(first, last) in &self.ranges[..self.len] {
+            if from < first.min(end) {
+                each(from, first.min(end));
+            }
+            from = from.max(last);
+        }
+        if from < end {
+            each(from, end);
+        }
+    }
+}
+
+/// Frames for page tables before there is an allocator: taken from the start of one free part of RAM.
+struct Bump {
+    next: u64,
+    end: u64,
+}
+
+impl Bump {
+    /// Takes from the largest free part that the boot page tables map.
+    fn new(boot: &BootInfo, reserved: &Reserved) -> Bump {
+        let mut bump = Bump { next: 0, end: 0 };
+        for region in boot.memory.usable() {
+            reserved.free_parts(region.start, region.end.min(arch::layout::BOOT_MAPPED), |start, end| {
+                if end - start > bump.end - bump.next {
+                    bump = Bump { next: start, end };
+                }
+            });
+        }
+        bump
+    }
+
+    fn take(&mut self) -> Option<u64> {
+        if self.next >= self.end {
+            return None;
+        }
+        let phys = self.next;
+        self.next += PAGE_SIZE as u64;
+        // SAFETY:
+        // - the frame is free RAM that the boot page tables map, and nobody else has been given it.
+        unsafe { arch::zero_page(to_virt(phys)) };
+        Some(phys)
+    }
+}
+
+/// Builds the kernel's page tables, switches this CPU to them and hands all free RAM to the frame pool.
+///
+/// # Errors
+/// ENOMEM if RAM is too small even for that.
+pub(super) fn init(boot: &BootInfo) -> Result<()> {
+    let mut reserved = Reserved::new(boot);
+    let mut bump = Bump::new(boot, &reserved);
+    let first_taken = bump.next;
+    let root = bump.take().ok_or(Errno::ENOMEM)?;
+    build(boot, root, &mut bump).ok_or(Errno::ENOMEM)?;
+    ROOT.store(root, Ordering::Relaxed);
+    // SAFETY:
+    // - the tables map the kernel's image, this stack (in its `.bss`) and all RAM as the boot page tables did.
+    unsafe { arch::set_page_table(root) };
+    arch::flush_tlb_global();
+
+    reserved.add(first_taken, bump.next);
+    let len = reserved.len;
+    reserved.ranges[..len].sort_unstable();
+    for region in boot.memory.usable() {
+        reserved.free_parts(region.start, region.end, |start, end| {
+            let area = Area { start: (start >> 12) as u32, end: (end >> 12) as u32 };
+            if !pool::add_area(area) {
+                log::warn!("memory map too long: {} KiB of RAM at {start:#x} stay unused", (end - start) >> 10);
+            }
+        });
+    }
+    Ok(())
+}
+
+fn build(boot: &BootInfo, root: u64, bump: &mut Bump) -> Option<()> {
+    for area in [STACKS, MMIO, WORDS] {
+        slot_for(root, area, 2, &mut || bump.take())?;
+    }
+    map_ram(boot, root, bump)?;
+    map_image(root, bump)
+}
+
+/// Maps RAM and what firmware keeps beside it, in pages of 1 GiB where the whole of one is RAM, else of 2 MiB.
+fn map_ram(boot: &BootInfo, root: u64, bump: &mut Bump) -> Option<()> {
+    let has_gib_pages = arch::cpuid(0x8000_0001, 0).edx & 1 << 26 != 0;
+    let mut mapped = 0;
+    for region in boot.memory.regions() {
+        let is_ram = matches!(region.kind, MemoryKind::Usable | MemoryKind::AcpiReclaimable | MemoryKind::AcpiNvs);
+        // The first megabyte is firmware's tables and buffers, whatever the map says.
+        if region.start >= MOST_RAM || !is_ram && region.end > 1 << 20 {
+            continue;
+        }
+        if is_ram {
+            note_ram(region.start, region.end);
+        }
+        let end = region.end.min(MOST_RAM).next_multiple_of(BIG);
+        let mut at = mapped.max(region.start & !(BIG - 1));
+        while at < end {
+            let is_whole_gib = has_gib_pages && at % GIB == 0 && region.start <= at && at + GIB <= region.end;
+            let (level, step) = if is_whole_gib { (2, GIB) } else { (1, BIG) };
+            let slot = slot_for(root, DIRECT_MAP + at, level, &mut || bump.take())?;
+            slot.set(Entry::new(at, KERNEL_DATA | Flags::BIG));
+            at += step;
+        }
+        mapped = mapped.max(at);
+    }
+    DIRECT_END.store(mapped, Ordering::Relaxed);
+    Some(())
+}
+
+fn note_ram(start: u64, end: u64) {
+    let mut ram = RAM.lock();
+    let len = ram.1;
+    if let Some(slot) = ram.0.get_mut(len) {
+        *slot = (start, end);
+        ram.1 += 1;
+    }
+}
+
+/// Maps the kernel's image in small pages, each part with the rights that it needs.
+fn map_image(root: u64, bump: &mut Bump) -> Option<()> {
+    let image = arch::layout::kernel_image();
+    let (text, rodata) = (arch::layout::kernel_text(), arch::layout::kernel_rodata());
+    for addr in (page_down(image.start)..image.end).step_by(PAGE_SIZE) {
+        let flags = if text.contains(addr) {
+            KERNEL_DATA.difference(Flags::WRITE.union(Flags::NO_EXECUTE))
+        } else if rodata.contains(addr) {
+            KERNEL_DATA.difference(Flags::WRITE)
+        } else {
+            KERNEL_DATA
+        };
+        slot_for(root, addr, 0, &mut || bump.take())?.set(Entry::new(addr - KERNEL_BASE, flags));
+    }
+    Some(())
+}
