@@ -6,7 +6,7 @@
 //! A panic during a panic ends it at once.
 
 use crate::{
-    arch::{self, layout, power},
+    arch::{self, TrapFrame, layout, power},
     drivers::serial,
     kprintln,
 };
@@ -49,7 +49,31 @@ pub fn die(what: fmt::Arguments, rip: Option<u64>, frame_pointer: u64) -> ! {
     power::reset()
 }
 
+/// Prints last words about code that an exception hit, with its registers, and ends the VM.
+pub fn crash(frame: &TrapFrame, what: fmt::Arguments) -> ! {
+    die(format_args!("{what}\n{}", Registers(frame)), Some(frame.rip), frame.rbp)
+}
+
+/// Shows a frame's general registers.
+struct Registers<'a>(&'a TrapFrame);
+
+impl fmt::Display for Registers<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        let f = self.0;
+        writeln!(
+            out,
+            "  rip {:016x}  rsp {:016x}  rflags {:08x}  cs {:x}  ss {:x}",
+            f.rip, f.rsp, f.rflags, f.cs, f.ss
+        )?;
+        writeln!(out, "  rax {:016x}  rbx {:016x}  rcx {:016x}  rdx {:016x}", f.rax, f.rbx, f.rcx, f.rdx)?;
+        writeln!(out, "  rsi {:016x}  rdi {:016x}  rbp {:016x}  r8  {:016x}", f.rsi, f.rdi, f.rbp, f.r8)?;
+        writeln!(out, "  r9  {:016x}  r10 {:016x}  r11 {:016x}  r12 {:016x}", f.r9, f.r10, f.r11, f.r12)?;
+        write!(out, "  r13 {:016x}  r14 {:016x}  r15 {:016x}", f.r13, f.r14, f.r15)
+    }
+}
+
 fn describe() {
+    kprintln!("osv: on CPU {}", arch::cpu_id());
     let describe = DESCRIBE.load(Acquire);
     if describe.is_null() {
         return;

@@ -1,0 +1,187 @@
+//! The `syscall` instruction, in ring 0.
+//!
+//! It leaves the program's stack and GS in place and keeps RIP in RCX and the flags in R11; the mask register has turned interrupts
+//! off. The entry changes GS and the stack at once, because a program's stack may be as small as it likes (Go), and
+//! writes the frame at the top of the thread's kernel stack.
+//!
+//! What makes it short: handlers follow the Win64 convention, so the compiler keeps RDI, RSI, RBX, RBP, R12–R15 and xmm6–15 wherever they
+//! are in danger, and the entry itself need only bring back six xmm and four general registers. The frame's general registers are all
+//! stored, for whoever wants to look at them; a frame that somebody has changed is loaded as a whole by
+//! [`trap_return`](super::trap::trap_return), and so is one with work to do before the program goes on.
+//!
+//! Back to the program goes a plain jump: `sysret` would lead to ring 3. The flags come back with interrupts off still,
+//! and `sti` lets them in only after the jump.
+
+use core::arch::naked_asm;
+use core::mem::offset_of;
+
+use super::context::{Context, WORK, work};
+use super::frame::*;
+use super::trap::trap_return;
+use super::upcalls::{SYSCALL_COUNT, UPCALLS, Upcalls};
+use super::{cpu, msr, percpu};
+
+/// Flags that a program's system call turns off for the kernel: TF, IF, DF, IOPL, NT, AC.
+const CLEARED_FLAGS: u64 = 1 << 8 | 1 << 9 | 1 << 10 | 3 << 12 | 1 << 14 | 1 << 18;
+
+/// Makes the instruction lead to the entry, on this CPU.
+pub(super) fn init() {
+    // SAFETY:
+    // - every 64-bit CPU has these, and EFER.SCE is set since boot;
+    // - the segments are those of the GDT.
+    unsafe {
+        cpu::wrmsr(msr::STAR, CODE_SELECTOR << 32);
+        cpu::wrmsr(msr::LSTAR, syscall_entry as *const () as u64);
+        cpu::wrmsr(msr::SFMASK, CLEARED_FLAGS);
+    }
+}
+
+/// Where `syscall` leads.
+#[unsafe(naked)]
+unsafe extern "C" fn syscall_entry() {
+    naked_asm!(
+        "swapgs",
+        "mov gs:[{scratch}], rsp",
+        "mov rsp, gs:[{entry_rsp}]",
+        "mov [rsp + {s} + {rip}], rcx",
+        "mov [rsp + {s} + {rflags}], r11",
+        "mov [rsp + {s} + {orig_rax}], rax",
+        "mov [rsp + {s} + {rdi}], rdi",
+        "mov [rsp + {s} + {rsi}], rsi",
+        "mov [rsp + {s} + {rdx}], rdx",
+        "mov [rsp + {s} + {r10}], r10",
+        "mov [rsp + {s} + {r8}], r8",
+        "mov [rsp + {s} + {r9}], r9",
+        "mov [rsp + {s} + {rcx}], rcx",
+        "mov [rsp + {s} + {r11}], r11",
+        "mov [rsp + {s} + {rbx}], rbx",
+        "mov [rsp + {s} + {rbp}], rbp",
+        "mov [rsp + {s} + {r12}], r12",
+        "mov [rsp + {s} + {r13}], r13",
+        "mov [rsp + {s} + {r14}], r14",
+        "mov [rsp + {s} + {r15}], r15",
+        "mov rcx, gs:[{scratch}]",
+        "mov [rsp + {s} + {rsp_}], rcx",
+        save_xmm!("rsp + {s}", "0, 1, 2, 3, 4, 5"),
+        "sti",
+        "mov eax, eax",
+        "cmp eax, {last}",
+        "ja 4f",
+        "2:",
+        "mov r11, [rip + {upcalls} + {syscalls}]",
+        "lea rcx, [rsp + {s}]",
+        "call [r11 + 8 * rax]",
+        "cli",
+        "mov rcx, gs:[{current}]",
+        "cmp dword ptr [rcx + {work}], 0",
+        "jne 5f",
+        load_xmm!("rsp + {s}", "0, 1, 2, 3, 4, 5"),
+        "mov rdx, [rsp + {s} + {rdx}]",
+        "mov r10, [rsp + {s} + {r10}]",
+        "mov r8, [rsp + {s} + {r8}]",
+        "mov r9, [rsp + {s} + {r9}]",
+        "mov rcx, [rsp + {s} + {rip}]",
+        "mov r11, [rsp + {s} + {rflags}]",
+        "and byte ptr [rsp + {s} + {rflags} + 1], {not_if}",
+        "add rsp, {s} + {rflags}",
+        "popfq",
+        "pop rsp",
+        "swapgs",
+        "sti",
+        "jmp rcx",
+        "4:",
+        "mov eax, {last}",
+        "jmp 2b",
+        "5:", // work to do: by way of a complete frame
+        "mov [rsp + {s} + {rax_}], rax",
+        "mov qword ptr [rsp + {s} + {cs}], {code}",
+        "mov qword ptr [rsp + {s} + {ss}], {data}",
+        "add rsp, {s}",
+        "test dword ptr [rcx + {work}], {rewritten}",
+        "jnz {trap_return}",
+        save_xmm!("rsp", "6, 7, 8, 9, 10, 11, 12, 13, 14, 15"),
+        "jmp {trap_return}",
+        upcalls = sym UPCALLS,
+        syscalls = const offset_of!(Upcalls, syscalls),
+        trap_return = sym trap_return,
+        scratch = const percpu::SCRATCH,
+        entry_rsp = const percpu::ENTRY_RSP,
+        current = const percpu::CURRENT,
+        work = const WORK,
+        rewritten = const work::FRAME_REWRITTEN,
+        last = const SYSCALL_COUNT - 1,
+        not_if = const !((cpu::RFLAGS_IF >> 8) as i8),
+        code = const CODE_SELECTOR,
+        data = const DATA_SELECTOR,
+        s = const SHADOW,
+        r15 = const R15, r14 = const R14, r13 = const R13, r12 = const R12, rbp = const RBP, rbx = const RBX,
+        r11 = const R11, r10 = const R10, r9 = const R9, r8 = const R8, rax_ = const RAX, rcx = const RCX,
+        rdx = const RDX, rsi = const RSI, rdi = const RDI, orig_rax = const ORIG_RAX, rip = const RIP,
+        cs = const CS, rflags = const RFLAGS, rsp_ = const RSP, ss = const SS,
+    )
+}
+
+/// Assembly at the start of a system call's handler: completes the frame in RCX while xmm6 to xmm15 are still the program's. For
+/// [`complete_frame_first`](crate::complete_frame_first).
+#[doc(hidden)]
+#[unsafe(naked)]
+pub unsafe extern "win64" fn complete_frame(frame: &mut TrapFrame) {
+    naked_asm!(
+        save_xmm!("rcx", "6, 7, 8, 9, 10, 11, 12, 13, 14, 15"),
+        "mov qword ptr [rcx + {cs}], {code}",
+        "mov qword ptr [rcx + {ss}], {data}",
+        "ret",
+        cs = const CS,
+        ss = const SS,
+        code = const CODE_SELECTOR,
+        data = const DATA_SELECTOR,
+    )
+}
+
+/// Makes a system-call handler `$name` that completes the frame (see [`TrapFrame`](crate::arch::TrapFrame)) and goes on to
+/// `$handler`: for the calls that copy the caller's registers, which are clone, clone3, fork and vfork.
+#[macro_export]
+macro_rules! complete_frame_first {
+    ($(#[$attribute:meta])* $visibility:vis $name:ident => $handler:path) => {
+        $(#[$attribute])*
+        #[unsafe(naked)]
+        $visibility extern "win64" fn $name(frame: &mut $crate::arch::TrapFrame) -> u64 {
+            const _: $crate::arch::SyscallHandler = $handler;
+            core::arch::naked_asm!(
+                "call {complete}", // changes no register
+                "jmp {handler}",
+                complete = sym $crate::arch::complete_frame,
+                handler = sym $handler,
+            )
+        }
+    };
+}
+
+/// Starts, or goes on with, a program: loads all registers from `frame` and leaves the kernel stack for good. The thread's
+/// pending work is done first.
+///
+/// To be called on the kernel stack of the current context, which is a program's.
+pub fn enter_program(frame: &TrapFrame) -> ! {
+    cpu::disable_interrupts();
+    // SAFETY:
+    // - in the kernel on a CPU that is up there is a current context.
+    let context: &Context = unsafe { &*percpu::current() };
+    let top = (context.entry_rsp() + SHADOW as u64) as *mut TrapFrame;
+    let mut frame = frame.clone();
+    frame.cs = CODE_SELECTOR;
+    frame.ss = DATA_SELECTOR;
+    frame.from_program = 1;
+    // SAFETY:
+    // - the top of a program's kernel stack is reserved for a frame, and this function's own stack lies below it;
+    // - nothing that lies on the stack is needed any more: control never comes back.
+    unsafe {
+        top.write(frame);
+        leave_with(top)
+    }
+}
+
+/// Leaves the kernel by the frame at `frame`.
+#[unsafe(naked)]
+unsafe extern "C" fn leave_with(frame: *mut TrapFrame) -> ! {
+    naked_asm!("mov rsp, rdi", "jmp {trap_return}", trap_return = sym trap_return)
+}
