@@ -7,11 +7,16 @@
 //! of files that are watched.
 
 mod clocks;
+pub mod epoll;
 mod eventfd;
+mod poll;
 mod pollee;
+mod ready;
 mod timerfd;
 
 pub use clocks::Clock;
+pub use epoll::Epoll;
 pub use eventfd::EventFd;
+pub use poll::{PollEntry, poll_files};
 pub use pollee::{Observer, PollEvents, Pollee, Watch};
 pub use timerfd::{SettingFlags, TimerFd, TimerSetting, on_clock_set};
