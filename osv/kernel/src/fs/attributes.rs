@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use linux_raw_sys::general;
 
 /// The type of an inode: it never changes during the inode's life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)]
 #[repr(u8)]
 pub enum FileType {

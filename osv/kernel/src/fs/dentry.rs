@@ -54,6 +54,9 @@ struct Child {
     dentry: Arc<Dentry>,
 }
 
+/// It has no name yet, but may get one (O_TMPFILE).
+const LINKABLE: u32 = 8;
+
 /// What is under the name of a negative entry.
 struct Absent;
 
@@ -128,6 +131,11 @@ impl Dentry {
         self.state.load(Ordering::Acquire) & UNLINKED != 0
     }
 
+    /// Whether it never had a name and may be given one.
+    pub fn is_linkable(&self) -> bool {
+        self.state.load(Ordering::Acquire) & LINKABLE != 0
+    }
+
     /// Whether something is mounted on it, in any mount of its file system.
     #[inline]
     pub fn is_mount_point(&self) -> bool {
@@ -197,9 +205,11 @@ impl Dentry {
     }
 
     /// An entry without a directory, for files that were never linked (O_TMPFILE, memfd).
-    pub fn new_unlinked(parent: &Arc<Dentry>, name: &[u8], inode: Arc<dyn Inode>) -> Arc<Dentry> {
+    /// `is_linkable` says whether it may be given a name later.
+    pub fn new_unlinked(parent: &Arc<Dentry>, name: &[u8], inode: Arc<dyn Inode>, is_linkable: bool) -> Arc<Dentry> {
         let dentry = Dentry::new(Some(parent.clone()), Name::new(name), Some(inode));
-        dentry.state.fetch_or(UNLINKED, Ordering::Release);
+        let state = if is_linkable { UNLINKED | LINKABLE } else { UNLINKED };
+        dentry.state.fetch_or(state, Ordering::Release);
         dentry
     }
 

@@ -19,6 +19,8 @@
 
 pub mod access;
 mod attributes;
+mod caller;
+mod change;
 pub mod dentry;
 pub mod device;
 mod directory;
@@ -28,9 +30,11 @@ mod inode;
 pub mod locks;
 pub mod mount;
 pub mod name;
+mod open;
 mod open_file;
 mod path;
 pub mod pipe;
+mod rename;
 mod walk;
 
 pub use access::{Access, Subject};
@@ -38,6 +42,7 @@ pub use attributes::{
     FileType, Metadata, Permissions, SetAttributes, SetTime, StatFs, Timespec, major, make_device, minor,
     new_device_number,
 };
+pub use caller::Caller;
 pub use fd_table::{FdTable, MAX_FDS};
 pub use file::{File, IoFlags, OpenFlags, SeekFrom};
 pub use inode::{DirEntry, FileSystem, Inode, NewInode, NewKind, RenameFlags, XattrFlags};

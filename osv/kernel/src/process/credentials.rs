@@ -274,7 +274,8 @@ impl Credentials {
         } else {
             (old.inheritable | old.permitted) & (old.inheritable | old.bounding)
         };
-        let is_allowed = inheritable & !may_inherit == 0 && permitted & !old.permitted == 0 && effective & !permitted == 0;
+        let is_allowed =
+            inheritable & !may_inherit == 0 && permitted & !old.permitted == 0 && effective & !permitted == 0;
         if !is_allowed {
             return Err(Errno::EPERM);
         }

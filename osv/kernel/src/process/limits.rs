@@ -63,8 +63,22 @@ impl Resource {
     pub fn from_number(number: u32) -> Result<Resource> {
         use Resource::*;
         const ALL: [Resource; COUNT] = [
-            Cpu, FileSize, Data, Stack, Core, Rss, Processes, OpenFiles, LockedMemory, AddressSpace, Locks,
-            PendingSignals, MessageQueues, Nice, RealTimePriority, RealTime,
+            Cpu,
+            FileSize,
+            Data,
+            Stack,
+            Core,
+            Rss,
+            Processes,
+            OpenFiles,
+            LockedMemory,
+            AddressSpace,
+            Locks,
+            PendingSignals,
+            MessageQueues,
+            Nice,
+            RealTimePriority,
+            RealTime,
         ];
         ALL.into_iter().find(|&resource| resource as u32 == number).ok_or(Errno::EINVAL)
     }

@@ -1,0 +1,93 @@
+//! Changes of attributes: mode, owners, times, size, with the rules of who may.
+
+use super::access::capability;
+use super::caller::{SET_GID, SET_UID, is_stored};
+use super::{Access, Caller, FileType, PathRef, SetAttributes, SetTime};
+use crate::errno::{Errno, Result};
+
+const GROUP_EXECUTE: u16 = 0o010;
+
+impl Caller<'_> {
+    /// `chmod`
+    pub fn change_mode(&self, place: &PathRef, mode: u16) -> Result<()> {
+        place.mount().check_writable()?;
+        if place.kind() == FileType::Symlink {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let now = place.inode().permissions()?;
+        if !self.subject.owns(now.uid) {
+            return Err(Errno::EPERM);
+        }
+        let mut mode = mode & 0o7777;
+        if !self.subject.is_member(now.gid) && !self.subject.has(capability::FSETID) {
+            mode &= !SET_GID;
+        }
+        place.inode().set_attributes(&SetAttributes { mode: Some(mode), ..Default::default() })
+    }
+
+    /// `chown`; `None` leaves an owner as it is.
+    pub fn change_owner(&self, place: &PathRef, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+        place.mount().check_writable()?;
+        let now = place.inode().permissions()?;
+        if !self.subject.has(capability::CHOWN) {
+            let is_owner = self.subject.uid == now.uid;
+            let may_uid = uid.is_none_or(|uid| is_owner && uid == now.uid);
+            let may_gid = gid.is_none_or(|gid| is_owner && (gid == now.gid || self.subject.is_member(gid)));
+            if !may_uid || !may_gid {
+                return Err(Errno::EPERM);
+            }
+        }
+        let mode = (!place.is_directory()).then(|| without_set_id(now.mode)).filter(|&mode| mode != now.mode);
+        place.inode().set_attributes(&SetAttributes { mode, uid, gid, ..Default::default() })
+    }
+
+    /// `utimensat`; `None` leaves a time as it is.
+    pub fn change_times(&self, place: &PathRef, atime: Option<SetTime>, mtime: Option<SetTime>) -> Result<()> {
+        place.mount().check_writable()?;
+        let now = place.inode().permissions()?;
+        let is_touch = (atime, mtime) == (Some(SetTime::Now), Some(SetTime::Now));
+        if !self.subject.owns(now.uid) {
+            if !is_touch {
+                return Err(Errno::EPERM);
+            }
+            self.check(place, Access::WRITE)?;
+        }
+        place.inode().set_attributes(&SetAttributes { atime, mtime, ..Default::default() })
+    }
+
+    /// `truncate`
+    pub fn truncate(&self, place: &PathRef, len: u64) -> Result<()> {
+        match place.kind() {
+            FileType::Directory => return Err(Errno::EISDIR),
+            FileType::Regular => {}
+            _ => return Err(Errno::EINVAL),
+        }
+        self.check(place, Access::WRITE)?;
+        self.truncate_place(place, len)
+    }
+
+    /// As [`Caller::truncate`], rights having been checked.
+    pub(super) fn truncate_place(&self, place: &PathRef, len: u64) -> Result<()> {
+        place.inode().truncate(len)?;
+        self.drop_set_id(place)
+    }
+
+    /// Takes set-id bits away from a file whose contents change.
+    pub fn drop_set_id(&self, place: &PathRef) -> Result<()> {
+        if self.subject.has(capability::FSETID) || !is_stored(place.kind()) || place.is_directory() {
+            return Ok(());
+        }
+        let mode = place.inode().permissions()?.mode;
+        let dropped = without_set_id(mode);
+        if dropped == mode {
+            return Ok(());
+        }
+        place.inode().set_attributes(&SetAttributes { mode: Some(dropped), ..Default::default() })
+    }
+}
+
+/// A mode without what `chown` and writes take away: set-user-id, and set-group-id where it means the program's group.
+fn without_set_id(mode: u16) -> u16 {
+    let mode = mode & !SET_UID;
+    if mode & GROUP_EXECUTE != 0 { mode & !SET_GID } else { mode }
+}
