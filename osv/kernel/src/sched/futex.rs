@@ -5,9 +5,10 @@
 //! waiter sees the change or the waker sees the waiter, and the word is never read under a lock (it may have to be
 //! paged in). A waiter that was woken although the word had changed hands its wake-up on. Source: futex(2).
 
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 
+use super::list::{Link, Linked, List};
 use super::wait::reason_to_give_up;
 use super::{Deadline, Thread, current, schedule};
 use crate::errno::{Errno, Result};
@@ -32,29 +33,24 @@ pub struct Key {
 struct Bucket {
     /// How many wait: a waker looks here first, without the lock.
     length: AtomicU32,
-    list: SpinLock<List>,
+    list: SpinLock<List<Node>>,
 }
-
-/// A doubly linked list of nodes, oldest first.
-struct List {
-    first: *mut Node,
-    last: *mut Node,
-}
-
-// SAFETY:
-// - the pointers lead to nodes of waiters that cannot leave without unlinking them under the lock.
-unsafe impl Send for List {}
 
 /// A waiter, in its own stack frame. While it is linked, its fields are protected by the lock of its bucket.
 struct Node {
-    previous: *mut Node,
-    next: *mut Node,
+    link: Link<Node>,
     thread: NonNull<Thread>,
     key: Key,
     bits: u32,
     /// The bucket that has the node: requeueing changes it, under the locks of both.
     bucket: AtomicU32,
-    is_linked: bool,
+}
+
+impl Linked for Node {
+    #[inline(always)]
+    fn link(&mut self) -> &mut Link<Node> {
+        &mut self.link
+    }
 }
 
 static TABLE: [Bucket; BUCKETS] = [const {
@@ -152,7 +148,7 @@ pub fn requeue(
     Ok((woken, moved))
 }
 
-fn wake_in(bucket: &Bucket, list: &mut List, key: Key, most: usize, bits: u32) -> usize {
+fn wake_in(bucket: &Bucket, list: &mut List<Node>, key: Key, most: usize, bits: u32) -> usize {
     let mut woken = 0;
     while woken < most {
         let Some(node) = find(list, key, bits) else { break };
@@ -166,7 +162,7 @@ fn wake_in(bucket: &Bucket, list: &mut List, key: Key, most: usize, bits: u32) -
 }
 
 /// Lets up to `most` waiters of `from` wait for `to`, in the same bucket.
-fn rename(list: &mut List, from: Key, to: Key, most: usize) -> usize {
+fn rename(list: &mut List<Node>, from: Key, to: Key, most: usize) -> usize {
     let mut moved = 0;
     while moved < most {
         let Some(mut node) = find(list, from, ANY_BIT) else { break };
@@ -181,11 +177,11 @@ fn rename(list: &mut List, from: Key, to: Key, most: usize) -> usize {
     moved
 }
 
-fn count(list: &List, key: Key) -> usize {
+fn count(list: &List<Node>, key: Key) -> usize {
     nodes(list).filter(|node| has_key(*node, key, ANY_BIT)).count()
 }
 
-fn find(list: &List, key: Key, bits: u32) -> Option<NonNull<Node>> {
+fn find(list: &List<Node>, key: Key, bits: u32) -> Option<NonNull<Node>> {
     nodes(list).find(|node| has_key(*node, key, bits))
 }
 
@@ -197,44 +193,23 @@ fn has_key(node: NonNull<Node>, key: Key, bits: u32) -> bool {
 }
 
 /// The nodes of a list whose lock the caller holds.
-fn nodes(list: &List) -> impl Iterator<Item = NonNull<Node>> {
+fn nodes(list: &List<Node>) -> impl Iterator<Item = NonNull<Node>> {
     // SAFETY:
-    // - linked nodes are alive while the lock is held, and so is their chain.
-    core::iter::successors(NonNull::new(list.first), |node| NonNull::new(unsafe { node.as_ref() }.next))
+    // - the nodes come from the list, and the caller holds its lock.
+    core::iter::successors(list.first(), |&node| unsafe { list.after(node) })
 }
 
-fn link(bucket: &Bucket, list: &mut List, node: NonNull<Node>) {
+fn link(bucket: &Bucket, list: &mut List<Node>, node: NonNull<Node>) {
     // SAFETY:
-    // - the new node and those in the list are alive and only reached under the lock that the caller holds.
-    unsafe {
-        let fields = &mut *node.as_ptr();
-        fields.previous = list.last;
-        fields.next = ptr::null_mut();
-        fields.is_linked = true;
-        match list.last.as_mut() {
-            Some(last) => last.next = node.as_ptr(),
-            None => list.first = node.as_ptr(),
-        }
-    }
-    list.last = node.as_ptr();
+    // - the node is in its waiter's frame, which it leaves only unlinked, and the caller holds the lock.
+    unsafe { list.push(node) };
     bucket.length.fetch_add(1, Ordering::SeqCst);
 }
 
-fn unlink(bucket: &Bucket, list: &mut List, node: NonNull<Node>) {
+fn unlink(bucket: &Bucket, list: &mut List<Node>, node: NonNull<Node>) {
     // SAFETY:
-    // - the node is linked in this list, its neighbours are too, and the caller holds the lock.
-    unsafe {
-        let Node { previous, next, .. } = *node.as_ref();
-        match previous.as_mut() {
-            Some(previous) => previous.next = next,
-            None => list.first = next,
-        }
-        match next.as_mut() {
-            Some(next) => next.previous = previous,
-            None => list.last = previous,
-        }
-        (*node.as_ptr()).is_linked = false;
-    }
+    // - the node is linked in this list, and the caller holds the lock.
+    unsafe { list.remove(node) };
     bucket.length.fetch_sub(1, Ordering::Relaxed);
 }
 
@@ -249,13 +224,11 @@ impl Waiter {
     #[inline]
     fn new(key: Key, bits: u32) -> Waiter {
         let node = Node {
-            previous: ptr::null_mut(),
-            next: ptr::null_mut(),
+            link: Link::new(),
             thread: NonNull::from(&*current()),
             key,
             bits,
             bucket: AtomicU32::new(key.bucket() as u32),
-            is_linked: false,
         };
         Waiter { node, _pinned: core::marker::PhantomPinned }
     }
@@ -270,7 +243,7 @@ impl Waiter {
 
     /// Runs `action` with the lock of the bucket that has the node now.
     #[inline]
-    fn with_bucket<T>(&mut self, action: impl FnOnce(&'static Bucket, &mut List, NonNull<Node>) -> T) -> T {
+    fn with_bucket<T>(&mut self, action: impl FnOnce(&'static Bucket, &mut List<Node>, NonNull<Node>) -> T) -> T {
         let node = NonNull::from(&mut self.node);
         loop {
             // SAFETY:
@@ -289,7 +262,7 @@ impl Waiter {
     fn is_woken(&mut self) -> bool {
         // SAFETY:
         // - the node is in this frame, and `is_linked` is read under its bucket's lock.
-        self.with_bucket(|_, _, node| unsafe { !(*node.as_ptr()).is_linked })
+        self.with_bucket(|_, _, node| unsafe { !(*node.as_ptr()).link.is_linked() })
     }
 
     #[inline]
@@ -315,7 +288,7 @@ impl Waiter {
         self.with_bucket(|bucket, list, node| {
             // SAFETY:
             // - the node is in this frame, and its bucket's lock is held.
-            let is_linked = unsafe { (*node.as_ptr()).is_linked };
+            let is_linked = unsafe { (*node.as_ptr()).link.is_linked() };
             if is_linked {
                 unlink(bucket, list, node);
             }

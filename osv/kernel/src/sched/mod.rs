@@ -12,6 +12,7 @@
 
 pub mod cpu_mask;
 pub mod futex;
+mod list;
 mod mutex;
 mod run_queue;
 mod rwlock;

@@ -16,9 +16,9 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use super::cpu_mask::{AtomicCpuMask, CpuMask, MAX_CPUS};
 use super::run_queue::RunQueue;
 use super::scaffold::arch::{self, IrqGuard, work};
-use super::scaffold::{clock, irq};
 use super::thread::{CurrentThread, NICE_0_WEIGHT, NewThread, State, Thread, create};
 use super::timer;
+use crate::drivers::{clock, irq};
 use crate::errno::Result;
 use crate::sync::SpinLock;
 

@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::cpu_mask::MAX_CPUS;
 use super::scaffold::arch::{self, IrqGuard};
-use super::scaffold::{apic, clock};
+use crate::drivers::{apic, clock};
 use crate::sync::{IrqOff, SpinLock};
 
 /// A moment of the monotonic clock, in nanoseconds since boot.

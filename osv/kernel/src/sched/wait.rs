@@ -5,9 +5,10 @@
 //! then looks at the condition; the waker changes what the condition reads and only then looks at the queue.
 //! Waking is allowed in interrupt handlers. Conditions must not sleep.
 
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 
+use super::list::{Link, Linked, List};
 use super::{Deadline, Thread, current, schedule};
 use crate::errno::{Errno, Result};
 use crate::sync::{IrqOff, SpinLock};
@@ -16,26 +17,20 @@ use crate::sync::{IrqOff, SpinLock};
 pub struct WaitQueue {
     /// How many nodes are linked: a waker looks here first, without the lock.
     length: AtomicU32,
-    list: SpinLock<List, IrqOff>,
+    list: SpinLock<List<Node>, IrqOff>,
 }
-
-/// A doubly linked list of the waiters' nodes, oldest first.
-struct List {
-    first: *mut Node,
-    last: *mut Node,
-}
-
-// SAFETY:
-// - the pointers lead to nodes of waiters that cannot leave without unlinking them under the lock;
-// - the list is reached only under the lock of its queue.
-unsafe impl Send for List {}
 
 /// A waiter, in its own stack frame. All fields are protected by the queue's lock while it is linked.
 struct Node {
-    previous: *mut Node,
-    next: *mut Node,
+    link: Link<Node>,
     thread: NonNull<Thread>,
-    is_linked: bool,
+}
+
+impl Linked for Node {
+    #[inline(always)]
+    fn link(&mut self) -> &mut Link<Node> {
+        &mut self.link
+    }
 }
 
 impl WaitQueue {
@@ -43,7 +38,7 @@ impl WaitQueue {
     pub const fn new() -> Self {
         WaitQueue {
             length: AtomicU32::new(0),
-            list: SpinLock::new(List { first: ptr::null_mut(), last: ptr::null_mut() }),
+            list: SpinLock::new(List::new()),
         }
     }
 
@@ -118,7 +113,7 @@ impl WaitQueue {
         let mut list = self.list.lock();
         let mut woken = 0;
         while woken < most {
-            let Some(node) = NonNull::new(list.first) else { break };
+            let Some(node) = list.first() else { break };
             self.unlink(&mut list, node);
             // SAFETY:
             // - the node was linked, so its waiter is still in the frame that holds it: to leave, it needs the
@@ -129,37 +124,17 @@ impl WaitQueue {
         woken
     }
 
-    fn link(&self, list: &mut List, mut node: NonNull<Node>) {
+    fn link(&self, list: &mut List<Node>, node: NonNull<Node>) {
         // SAFETY:
-        // - nodes in the list and the new one are alive (see `wake`), and only reached under the lock we hold.
-        unsafe {
-            node.as_mut().previous = list.last;
-            node.as_mut().next = ptr::null_mut();
-            node.as_mut().is_linked = true;
-            match list.last.as_mut() {
-                Some(last) => last.next = node.as_ptr(),
-                None => list.first = node.as_ptr(),
-            }
-        }
-        list.last = node.as_ptr();
+        // - the node is in its waiter's frame, which it leaves only unlinked, and we hold the lock.
+        unsafe { list.push(node) };
         self.length.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn unlink(&self, list: &mut List, mut node: NonNull<Node>) {
+    fn unlink(&self, list: &mut List<Node>, node: NonNull<Node>) {
         // SAFETY:
-        // - the node is linked in this list, its neighbours are too, and we hold the lock.
-        unsafe {
-            let Node { previous, next, .. } = *node.as_ref();
-            match previous.as_mut() {
-                Some(previous) => previous.next = next,
-                None => list.first = next,
-            }
-            match next.as_mut() {
-                Some(next) => next.previous = previous,
-                None => list.last = previous,
-            }
-            node.as_mut().is_linked = false;
-        }
+        // - the node is linked in this list, and we hold the lock.
+        unsafe { list.remove(node) };
         self.length.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -189,12 +164,7 @@ struct Waiter<'a> {
 impl<'a> Waiter<'a> {
     #[inline]
     fn new(queue: &'a WaitQueue) -> Self {
-        let node = Node {
-            previous: ptr::null_mut(),
-            next: ptr::null_mut(),
-            thread: NonNull::from(&*current()),
-            is_linked: false,
-        };
+        let node = Node { link: Link::new(), thread: NonNull::from(&*current()) };
         Waiter { queue, node, _pinned: core::marker::PhantomPinned }
     }
 
@@ -205,7 +175,7 @@ impl<'a> Waiter<'a> {
         let node = NonNull::from(&mut self.node);
         // SAFETY:
         // - the node lives in this frame, and its fields are protected by the lock that we hold.
-        if !unsafe { (*node.as_ptr()).is_linked } {
+        if !unsafe { (*node.as_ptr()).link.is_linked() } {
             self.queue.link(&mut list, node);
         }
         drop(list);
@@ -215,7 +185,7 @@ impl<'a> Waiter<'a> {
     /// Hands a wake-up that this waiter got, but has no use for, to the next one.
     fn pass_on_wake_up(&mut self) {
         let list = self.queue.list.lock();
-        let was_woken = !self.node.is_linked;
+        let was_woken = !self.node.link.is_linked();
         drop(list);
         if was_woken {
             self.queue.wake_one();
@@ -228,7 +198,7 @@ impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         current().stay_runnable();
         let mut list = self.queue.list.lock();
-        if self.node.is_linked {
+        if self.node.link.is_linked() {
             self.queue.unlink(&mut list, NonNull::from(&mut self.node));
         }
     }

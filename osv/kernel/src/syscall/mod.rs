@@ -12,13 +12,13 @@ mod trace;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use crate::arch::{SyscallTable, TrapFrame};
 use crate::errno::{Errno, Result};
-use crate::sched::scaffold::TrapFrame;
-use crate::sched::scaffold::log;
+use crate::warn;
 
 pub use args::{Argument, Fd, Framed, Handler};
-pub use table::CALLS;
-pub use trace::set_tracing;
+pub use table::{CALLS, TABLE};
+pub use trace::TRACED_TABLE;
 
 /// What a handler returns: the value of `rax`, or the error that becomes its negated number.
 pub type SysResult = Result<u64>;
@@ -61,7 +61,7 @@ impl Call {
     const UNASSIGNED: Call = Call { name: "?", status: Status::Unassigned, show: show_nothing };
 }
 
-/// Builds [`CALLS`] and the dispatch table from lines whose forms `table.rs` explains.
+/// Builds [`CALLS`] and [`TABLE`] from lines whose forms `table.rs` explains.
 macro_rules! syscalls {
     ($($number:literal $name:ident
         $(($($argument:ident),*) => $handler:path $(, partly $missing:literal)?)?
@@ -86,41 +86,30 @@ macro_rules! syscalls {
             calls
         };
 
-        pub(super) static DISPATCH: [Dispatch; TABLE_SIZE] = {
+        /// What arch jumps through, by number.
+        pub static TABLE: SyscallTable = {
             #[allow(unused_mut)]
-            let mut dispatch: [Dispatch; TABLE_SIZE] = [absent; TABLE_SIZE];
+            let mut table: SyscallTable = [absent; TABLE_SIZE];
             $(
                 $(
-                    // The list of names is for tracing; naming it here ties both repetitions together.
+                    // The names are for the trace; naming them here too tells the macro which lines have a handler.
                     const { let _: &[&str] = &[$(stringify!($argument)),*]; }
-                    dispatch[$number] = |frame| args::invoke($handler, frame);
+                    table[$number] = {
+                        extern "win64" fn call(frame: &mut TrapFrame) -> u64 {
+                            args::invoke($handler, frame)
+                        }
+                        call
+                    };
                 )?
             )*
-            dispatch
+            table
         };
     };
 }
 use syscalls;
 
-/// What arch calls for each `syscall` instruction, on the thread's kernel stack with interrupts on.
-#[inline]
-pub fn handle(frame: &mut TrapFrame) {
-    if trace::is_tracing() {
-        return trace::handle_traced(frame);
-    }
-    frame.rax = dispatch(frame);
-}
-
-#[inline]
-fn dispatch(frame: &mut TrapFrame) -> u64 {
-    match table::DISPATCH.get(frame.orig_rax as usize) {
-        Some(call) => call(frame),
-        None => Errno::ENOSYS.to_rax(),
-    }
-}
-
 /// The handler of all numbers that have none.
-fn absent(frame: &mut TrapFrame) -> u64 {
+extern "win64" fn absent(frame: &mut TrapFrame) -> u64 {
     let number = frame.orig_rax as usize;
     if let Some(call) = CALLS.get(number) {
         name_once(number, call);
@@ -139,8 +128,8 @@ fn name_once(number: usize, call: &Call) {
         return;
     }
     match call.status {
-        Status::Refused(errno, why) => log::warn!("system call {} is refused ({errno}): {why}", call.name),
-        _ => log::warn!("system call {} ({number}) is not there (ENOSYS)", call.name),
+        Status::Refused(errno, why) => warn!("system call {} is refused ({errno}): {why}", call.name),
+        _ => warn!("system call {} ({number}) is not there (ENOSYS)", call.name),
     }
 }
 
@@ -162,30 +151,31 @@ mod tests {
         if b.0 < 0 { Err(Errno::EBADF) } else { Ok(a + b.0 as u64) }
     }
 
-    #[test]
-    fn handlers_get_their_registers_by_type() {
-        let mut frame = TrapFrame { rdi: 40, rsi: 2, ..TrapFrame::default() };
-        assert_eq!(args::invoke(add, &mut frame), 42);
-        frame.rsi = u64::MAX;
-        assert_eq!(args::invoke(add, &mut frame), Errno::EBADF.to_rax());
+    fn add_to_stack_pointer(frame: &mut TrapFrame, a: u64) -> SysResult {
+        Ok(frame.rsp + a)
     }
 
-    fn exchange(frame: &mut TrapFrame, value: u64) -> SysResult {
-        Ok(core::mem::replace(&mut frame.rsi, value))
+    fn frame(orig_rax: u64, rdi: u64, rsi: u64) -> TrapFrame {
+        let mut frame = TrapFrame::new(0, 1000);
+        (frame.orig_rax, frame.rdi, frame.rsi) = (orig_rax, rdi, rsi);
+        frame
+    }
+
+    #[test]
+    fn handlers_get_their_registers_by_type() {
+        assert_eq!(args::invoke(add, &mut frame(0, 40, 2)), 42);
+        assert_eq!(args::invoke(add, &mut frame(0, 40, u64::MAX)), Errno::EBADF.to_rax());
     }
 
     #[test]
     fn handlers_can_take_the_frame_before_their_registers() {
-        let mut frame = TrapFrame { rdi: 40, rsi: 2, ..TrapFrame::default() };
-        assert_eq!(args::invoke(exchange, &mut frame), 2);
-        assert_eq!(frame.rsi, 40);
+        assert_eq!(args::invoke(add_to_stack_pointer, &mut frame(0, 40, 2)), 1040);
     }
 
     #[test]
     fn arguments_are_shown_by_type() {
-        let frame = TrapFrame { rdi: 40, rsi: u64::from(-100i32 as u32), ..TrapFrame::default() };
         let mut out = alloc::string::String::new();
-        args::show(add, &frame, &["a", "fd"], &mut out).unwrap();
+        args::show(add, &frame(0, 40, u64::from(-100i32 as u32)), &["a", "fd"], &mut out).unwrap();
         assert_eq!(out, "a=0x28, fd=AT_FDCWD");
     }
 
@@ -199,8 +189,9 @@ mod tests {
 
     #[test]
     fn unknown_numbers_give_enosys() {
-        for orig_rax in [400, 511, 512, u64::MAX] {
-            assert_eq!(dispatch(&mut TrapFrame { orig_rax, ..TrapFrame::default() }), Errno::ENOSYS.to_rax());
+        for number in [400, 511, 512, u64::MAX] {
+            let call = TABLE[number.min(511) as usize];
+            assert_eq!(call(&mut frame(number, 0, 0)), Errno::ENOSYS.to_rax());
         }
     }
 }

@@ -1,42 +1,36 @@
 //! `--strace`: one line in the log per system call, arguments decoded by their types, result or error name.
+//!
+//! Tracing costs nothing while it is off: to turn it on, the boot gives arch [`TRACED_TABLE`] instead of the
+//! plain table.
 
 use alloc::string::String;
 use core::fmt::Write;
-use core::sync::atomic::{AtomicBool, Ordering};
 
-use super::{CALLS, Call, dispatch};
+use super::table::TABLE;
+use super::{CALLS, Call, TABLE_SIZE};
+use crate::arch::{SyscallTable, TrapFrame};
 use crate::errno::Errno;
-use crate::sched;
-use crate::sched::scaffold::TrapFrame;
-use crate::sched::scaffold::log;
+use crate::{kprintln, sched};
 
-static TRACING: AtomicBool = AtomicBool::new(false);
+/// The table that prints each call before it goes on to the plain one.
+pub static TRACED_TABLE: SyscallTable = [traced; TABLE_SIZE];
 
-/// Turns the trace on or off, for all processes.
-pub fn set_tracing(is_on: bool) {
-    TRACING.store(is_on, Ordering::Relaxed);
-}
-
-#[inline(always)]
-pub(super) fn is_tracing() -> bool {
-    TRACING.load(Ordering::Relaxed)
-}
-
-/// Runs the call and prints it; calls that may never return (`exit`, `execve`) are printed before, too.
-#[cold]
-pub(super) fn handle_traced(frame: &mut TrapFrame) {
-    let call = CALLS.get(frame.orig_rax as usize).unwrap_or(&Call::UNASSIGNED);
+/// Runs the call and prints it; calls that may not come back to this place are printed before, too.
+extern "win64" fn traced(frame: &mut TrapFrame) -> u64 {
+    let number = (frame.orig_rax as usize).min(TABLE_SIZE - 1);
+    let call = CALLS.get(number).unwrap_or(&Call::UNASSIGNED);
     let mut line = String::new();
     // Writing into a `String` cannot fail; what an argument's `show` could not read is simply missing.
     let _ = write!(line, "[{}] {}(", sched::current().id(), call.name);
     let _ = (call.show)(frame, &mut line);
     line.push(')');
     if matches!(call.name, "exit" | "exit_group" | "execve" | "execveat" | "rt_sigreturn") {
-        log::info!("{line}");
+        kprintln!("{line}");
     }
-    frame.rax = dispatch(frame);
-    let _ = write_result(&mut line, frame.rax);
-    log::info!("{line}");
+    let rax = TABLE[number](frame);
+    let _ = write_result(&mut line, rax);
+    kprintln!("{line}");
+    rax
 }
 
 fn write_result(line: &mut String, rax: u64) -> core::fmt::Result {
