@@ -31,3 +31,4 @@ pub mod process;
 pub mod sched;
 pub mod sync;
 pub mod syscall;
+pub mod upcalls;

@@ -4,30 +4,57 @@
 #![no_std]
 #![no_main]
 
-use osv_kernel::{
-    arch::{self, BootError, BootInfo},
-    kprintln,
-    mem::{self, heap::Heap},
-};
+use osv_kernel::arch::{self, BootError, BootInfo};
+use osv_kernel::cmdline::{self, Options};
+use osv_kernel::mem::heap::Heap;
+use osv_kernel::sched::{self, CpuMask, NewThread};
+use osv_kernel::{drivers, kprintln, mem, upcalls};
 
-/// Where the kernel starts.
+#[global_allocator]
+static HEAP: Heap = Heap;
+
+/// Where the kernel starts: what needs no threads, on the boot CPU alone.
 #[unsafe(no_mangle)]
 fn kernel_main(boot: &'static BootInfo, problem: Option<BootError>) -> ! {
     if let Some(problem) = problem {
         panic!("cannot boot: {problem:?}");
     }
-    kprintln!("osv {}: {}", env!("CARGO_PKG_VERSION"), boot.cmdline().escape_ascii());
-    for region in boot.memory.regions() {
-        kprintln!("  {:#014x}..{:#014x} {:?}", region.start, region.end, region.kind);
-    }
     if let Err(errno) = mem::init(boot) {
         panic!("too little memory to start ({errno})");
     }
-    kprintln!("{:?}", mem::stats());
-    kprintln!("booted in {} cycles", arch::rdtsc() - boot.entry_tsc);
-    arch::power::debug_exit(0);
+    let options = options(boot);
+    // SAFETY:
+    // - this is the boot CPU, the only one yet, and interrupts have never been on.
+    unsafe { upcalls::install(options.has_strace) };
+    drivers::init(boot).expect("interrupt controllers and clock");
+    sched::init_cpu().expect("memory for the first thread");
+    let boot_thread =
+        NewThread { name: "boot", entry: boot_thread, argument: 0, extension: None, affinity: CpuMask::ALL, nice: 0 };
+    sched::spawn(boot_thread).expect("memory for the second thread");
+    sched::run_idle_loop()
+}
+
+/// What the command line says; a wrong one ends the VM with the list of options.
+fn options(boot: &BootInfo) -> Options {
+    match Options::parse(boot.cmdline()) {
+        Ok(options) if options.wants_help => give_help(),
+        Ok(options) => options,
+        Err(cmdline::BadOption(option)) => {
+            kprintln!("osv: unknown option {}", option.escape_ascii());
+            give_help()
+        }
+    }
+}
+
+fn give_help() -> ! {
+    kprintln!("{}", cmdline::HELP);
+    arch::power::debug_exit(1);
     arch::power::reset()
 }
 
-#[global_allocator]
-static HEAP: Heap = Heap;
+/// The rest of the boot, on a thread that may sleep.
+extern "C" fn boot_thread(_: usize) -> ! {
+    kprintln!("osv {}: boot thread at {} ns", env!("CARGO_PKG_VERSION"), drivers::clock::monotonic_ns());
+    arch::power::debug_exit(0);
+    arch::power::reset()
+}

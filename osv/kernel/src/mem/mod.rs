@@ -34,7 +34,7 @@ const MAX_CPUS: usize = 64;
 /// The number of the CPU that runs this.
 #[inline(always)]
 fn cpu() -> usize {
-    0
+    crate::arch::cpu_id()
 }
 
 /// Takes over all memory: the kernel's own page tables, the frame allocator, the heap. The first thing at boot.

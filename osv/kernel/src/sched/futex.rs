@@ -53,9 +53,8 @@ impl Linked for Node {
     }
 }
 
-static TABLE: [Bucket; BUCKETS] = [const {
-    Bucket { length: AtomicU32::new(0), list: SpinLock::new(List { first: ptr::null_mut(), last: ptr::null_mut() }) }
-}; BUCKETS];
+static TABLE: [Bucket; BUCKETS] =
+    [const { Bucket { length: AtomicU32::new(0), list: SpinLock::new(List::new()) } }; BUCKETS];
 
 impl Key {
     #[inline]

@@ -15,9 +15,9 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use super::cpu_mask::{AtomicCpuMask, CpuMask, MAX_CPUS};
 use super::run_queue::RunQueue;
-use super::scaffold::arch::{self, IrqGuard, work};
 use super::thread::{CurrentThread, NICE_0_WEIGHT, NewThread, State, Thread, create};
 use super::timer;
+use crate::arch::{self, IrqGuard, work};
 use crate::drivers::{clock, irq};
 use crate::errno::Result;
 use crate::sync::SpinLock;
@@ -550,6 +550,11 @@ fn steal_from(other: usize, cpu_id: usize) -> bool {
     drop(queue);
     enqueue_on(cpu_id, stolen, Some(origin));
     true
+}
+
+/// Whether this CPU takes part, so that there is a current thread.
+pub fn is_running() -> bool {
+    ONLINE.load().contains(arch::cpu_id())
 }
 
 /// CPUs that take part.

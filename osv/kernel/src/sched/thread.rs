@@ -10,11 +10,11 @@ use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, AtomicI8, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::cpu_mask::{AtomicCpuMask, CpuMask};
-use super::scaffold::KernelStack;
-use super::scaffold::arch::{Context, work};
 use super::scheduler;
 use super::timer::{Alarm, Deadline, Timer};
+use crate::arch::{Context, work};
 use crate::errno::Result;
+use crate::mem::KernelStack;
 use crate::sync::Once;
 
 /// The share of a thread with nice 0.
@@ -95,7 +95,7 @@ pub fn create(new: NewThread) -> Result<Arc<Thread>> {
         name: new.name,
         state: AtomicU8::new(State::Blocked as u8),
         on_cpu: AtomicBool::new(false),
-        cpu: AtomicUsize::new(super::scaffold::arch::cpu_id()),
+        cpu: AtomicUsize::new(crate::arch::cpu_id()),
         affinity: AtomicCpuMask::new(new.affinity),
         nice: AtomicI8::new(0),
         weight: AtomicU32::new(NICE_0_WEIGHT as u32),

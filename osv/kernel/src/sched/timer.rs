@@ -11,7 +11,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::cpu_mask::MAX_CPUS;
-use super::scaffold::arch::{self, IrqGuard};
+use crate::arch::{self, IrqGuard};
 use crate::drivers::{apic, clock};
 use crate::sync::{IrqOff, SpinLock};
 

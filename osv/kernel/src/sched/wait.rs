@@ -36,10 +36,7 @@ impl Linked for Node {
 impl WaitQueue {
     /// A queue in which nobody waits.
     pub const fn new() -> Self {
-        WaitQueue {
-            length: AtomicU32::new(0),
-            list: SpinLock::new(List::new()),
-        }
+        WaitQueue { length: AtomicU32::new(0), list: SpinLock::new(List::new()) }
     }
 
     /// Wakes the thread that waits longest. Returns whether there was one.

@@ -7,9 +7,9 @@
 use core::fmt::{self, Write};
 
 use super::SysResult;
+use crate::arch::TrapFrame;
 use crate::errno::Result;
 use crate::mem::user::{UserAddr, UserPtr};
-use crate::arch::TrapFrame;
 
 /// A value that travels in one register.
 pub trait Argument: Sized {

@@ -26,9 +26,6 @@ pub type SysResult = Result<u64>;
 /// Numbers in the table: all of Linux 6.1's fit below.
 pub const TABLE_SIZE: usize = 512;
 
-/// What a decoded call does: reads its registers from the frame, returns `rax`.
-type Dispatch = fn(&mut TrapFrame) -> u64;
-
 /// Prints the arguments of a call, decoded by their types.
 type Show = fn(&TrapFrame, &mut dyn core::fmt::Write) -> core::fmt::Result;
 
