@@ -11,8 +11,9 @@ use core::ptr::NonNull;
 use x86_64::instructions::port::{PortReadOnly, PortWriteOnly};
 
 use crate::arch::Physical;
-use crate::arch::layout::{BOOT_MAPPED, DIRECT_MAP, KERNEL_BASE};
+use crate::arch::layout::KERNEL_BASE;
 use crate::errno::{Errno, Result};
+use crate::mem;
 
 macro_rules! port_access {
     ($read:ident, $write:ident, $type:ty) => {
@@ -89,13 +90,12 @@ impl Mmio {
         Self { base, len }
     }
 
-    /// The window onto the `len` bytes of device memory at physical address `phys`; ENODEV where there can be none.
+    /// The window onto the `len` bytes of device memory at physical address `phys`; EINVAL where there can be none.
     pub fn map(phys: u64, len: usize) -> Result<Self> {
-        let end = phys.checked_add(len as u64).ok_or(Errno::ENODEV)?;
-        let base = NonNull::new(DIRECT_MAP.wrapping_add(phys) as *mut u8).ok_or(Errno::ENODEV)?;
+        let base = NonNull::new(mem::map_mmio(phys, len)?).ok_or(Errno::ENODEV)?;
         // SAFETY:
-        // - the first 4 GiB of physical addresses stay mapped.
-        (phys != 0 && end <= BOOT_MAPPED).then(|| unsafe { Self::new(base, len) }).ok_or(Errno::ENODEV)
+        // - `map_mmio` maps device memory only, for ever.
+        Ok(unsafe { Self::new(base, len) })
     }
 
     /// The part of the window from `offset`, `len` bytes long, if it lies within.
@@ -127,13 +127,11 @@ pub struct FirmwareMemory;
 
 impl Physical for FirmwareMemory {
     fn bytes(&self, addr: u64, len: usize) -> Option<&[u8]> {
-        if addr.checked_add(len as u64)? > BOOT_MAPPED {
-            return None;
-        }
+        let start = mem::map_firmware(addr, len).ok()?;
         // SAFETY:
-        // - the first 4 GiB of physical addresses are mapped;
+        // - `map_firmware` maps the whole range for ever;
         // - nobody writes to the firmware's tables.
-        Some(unsafe { core::slice::from_raw_parts((DIRECT_MAP + addr) as *const u8, len) })
+        Some(unsafe { core::slice::from_raw_parts(start, len) })
     }
 }
 
