@@ -7,6 +7,7 @@
 pub mod app;
 pub mod config;
 pub mod console;
+pub mod image;
 pub mod install;
 pub mod kernel_log;
 pub mod outcome;

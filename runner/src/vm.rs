@@ -24,6 +24,12 @@ impl Memory {
     pub fn bytes(self) -> u64 {
         self.bytes
     }
+
+    /// This and so many bytes more, in whole pages.
+    #[must_use]
+    pub fn with_room_for(self, bytes: u64) -> Self {
+        Self { bytes: self.bytes.saturating_add(bytes).next_multiple_of(4096) }
+    }
 }
 
 impl FromStr for Memory {

@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod image;
 mod kernel;
 mod run;
 
@@ -24,6 +25,8 @@ pub struct Cli {
 enum Verb {
     /// Runs a program of this machine in a VM; it sees this machine's files, and can change nothing of them
     Run(Run),
+    /// Builds a root image (EROFS) from a program, all that it needs, and further files
+    Build(Build),
 }
 
 /// Options of `osv run`.
@@ -44,9 +47,43 @@ pub struct Run {
     /// Share a directory of the host, read-only or writable
     #[arg(long, value_name = "HOST:GUEST[:rw]")]
     mount: Vec<OsString>,
+    /// Boot from an image that holds the program and what it needs, instead of this machine's files
+    #[arg(long)]
+    image: bool,
+    /// Let the VM read the image from a disk, instead of having it in memory
+    #[arg(long)]
+    disk: bool,
+    /// What the image holds
+    #[command(flatten)]
+    contents: ImageOptions,
     /// The program, by path or by name
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM [ARGUMENT]...")]
     program: Vec<OsString>,
+}
+
+/// Options of `osv build`.
+#[derive(Debug, Args)]
+pub struct Build {
+    /// The image's file
+    #[arg(long, short, default_value = "root.erofs")]
+    output: PathBuf,
+    /// What the image holds
+    #[command(flatten)]
+    image: ImageOptions,
+    /// The program, by path or by name
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM")]
+    program: Vec<OsString>,
+}
+
+/// What goes into an image.
+#[derive(Debug, Args)]
+pub struct ImageOptions {
+    /// Start from a directory, a tar archive or a finished image (implies --image)
+    #[arg(long, value_name = "DIR|TAR|EROFS")]
+    rootfs: Option<PathBuf>,
+    /// Add a file or directory of this machine (implies --image)
+    #[arg(long, short, value_name = "HOST[:GUEST]")]
+    file: Vec<OsString>,
 }
 
 /// Options for the VM.
@@ -97,5 +134,6 @@ pub struct VmOptions {
 pub fn run(cli: Cli) -> Result<Outcome> {
     match cli.command {
         Verb::Run(options) => run::run(options),
+        Verb::Build(options) => image::build(options),
     }
 }

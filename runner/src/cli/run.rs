@@ -1,6 +1,6 @@
 //! `osv run`: a program of this machine, in a VM whose root is this machine's file system under an overlay.
 
-use super::{Run, VmOptions, kernel};
+use super::{Run, VmOptions, image, kernel};
 use anyhow::{Context as _, Result, anyhow, bail};
 use osv_runner::config::Config;
 use osv_runner::{Outcome, Vm, app, install, session};
@@ -13,15 +13,22 @@ use std::path::{Path, PathBuf};
 
 /// Runs the program as asked.
 pub fn run(options: Run) -> Result<Outcome> {
-    let program = find_program(&options.program[0])?;
-    let file = File::open(&program).with_context(|| format!("cannot read {}", program.display()))?;
-    let own = app::read_config(&file).map_err(|e| anyhow!("{}: {e}", program.display()))?;
-    let config = own.clone().unwrap_or_default().overridden_by(Config::from_env().map_err(|e| anyhow!(e))?);
-    let mut vm = match own {
-        Some(_) if options.vm.kernel.is_none() => app::machine(&program, options.program.clone()),
-        _ => host_machine(&program, &options)?,
+    let from_env = Config::from_env().map_err(|e| anyhow!(e))?;
+    let mut vm = if options.image || !options.contents.is_empty() {
+        let mut vm = image_machine(&options)?;
+        from_env.apply(&mut vm);
+        vm
+    } else {
+        let program = find_program(&options.program[0])?;
+        let file = File::open(&program).with_context(|| format!("cannot read {}", program.display()))?;
+        let own = app::read_config(&file).map_err(|e| anyhow!("{}: {e}", program.display()))?;
+        let mut vm = match own {
+            Some(_) if options.vm.kernel.is_none() => app::machine(&program, options.program.clone()),
+            _ => host_machine(&program, &options)?,
+        };
+        own.unwrap_or_default().overridden_by(from_env).apply(&mut vm);
+        vm
     };
-    config.apply(&mut vm);
     options.vm.apply(&mut vm);
     set_environment(&mut vm, &options);
     if let Some(cwd) = &options.cwd {
@@ -37,8 +44,8 @@ pub fn run(options: Run) -> Result<Outcome> {
     Ok(session::run(&vm)?)
 }
 
-/// A VM whose root is the host's file system.
-fn host_machine(program: &Path, options: &Run) -> Result<Vm> {
+/// A VM with the built-in kernel, which runs what the options say.
+fn plain_machine(options: &Run) -> Result<Vm> {
     let kernel = match &options.vm.kernel {
         Some(path) => path.clone(),
         None => kernel::file()?,
@@ -47,14 +54,40 @@ fn host_machine(program: &Path, options: &Run) -> Result<Vm> {
     vm.symbols = Some(vm.kernel.clone());
     vm.is_verbose = options.vm.verbose;
     vm.option(if vm.is_verbose { "--verbose" } else { "--quiet" }, "");
+    vm.argv.clone_from(&options.program);
+    vm.env = env::vars_os().collect();
+    Ok(vm)
+}
+
+/// A VM whose root is the host's file system.
+fn host_machine(program: &Path, options: &Run) -> Result<Vm> {
+    let mut vm = plain_machine(options)?;
     vm.option("--rootfs", "9p:root");
     vm.shares.push(osv_runner::vm::Share { tag: "root".into(), path: "/".into(), is_writable: false });
     vm.option("--exe", program);
     if options.cwd.is_none() {
         vm.option("--cwd", env::current_dir().unwrap_or_else(|_| "/".into()));
     }
-    vm.argv.clone_from(&options.program);
-    vm.env = env::vars_os().collect();
+    Ok(vm)
+}
+
+/// A VM whose root is an image. In an image that is taken as it is, the program need not be on this machine.
+fn image_machine(options: &Run) -> Result<Vm> {
+    let program = find_program(&options.program[0]);
+    let program = if options.contents.rootfs.is_some() { program.ok() } else { Some(program?) };
+    let image = image::cached(program.as_deref(), &options.contents)?;
+    let mut vm = plain_machine(options)?;
+    if let Some(program) = program {
+        vm.option("--exe", program);
+    }
+    if options.disk {
+        vm.option("--rootfs", "erofs:vda");
+        vm.disks.push(image);
+        return Ok(vm);
+    }
+    vm.option("--rootfs", "erofs:ram");
+    vm.memory = vm.memory.with_room_for(image.metadata()?.len());
+    vm.initrd = Some(image);
     Ok(vm)
 }
 
@@ -112,7 +145,7 @@ fn add_mount(vm: &mut Vm, index: usize, mount: &OsStr) -> Result<()> {
 }
 
 /// The program's file, found as a shell finds it.
-fn find_program(name: &OsStr) -> Result<PathBuf> {
+pub fn find_program(name: &OsStr) -> Result<PathBuf> {
     let is_program =
         |path: &PathBuf| path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
     let path = PathBuf::from(name);
