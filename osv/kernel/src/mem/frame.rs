@@ -171,6 +171,14 @@ impl Frame {
         }
     }
 
+    /// Copies `len` bytes at `offset` from the same place in `other`.
+    pub(super) fn copy_from(&self, other: &Frame, offset: usize, len: usize) {
+        let len = len.min(PAGE_SIZE.saturating_sub(offset));
+        // SAFETY:
+        // - the range is within both frames, which stay allocated meanwhile; `copy` allows them to be the same.
+        unsafe { core::ptr::copy(other.as_ptr().wrapping_add(offset), self.as_ptr().wrapping_add(offset), len) };
+    }
+
     /// Moves up to `len` bytes from `offset` on to `dest`: a file's `read`.
     #[inline]
     pub fn read_to(&self, offset: usize, len: usize, dest: &mut Dest<'_>) -> Result<usize> {

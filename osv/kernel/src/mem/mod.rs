@@ -15,6 +15,7 @@ pub mod kernel_map;
 pub mod layout;
 pub mod mappers;
 pub mod object;
+pub mod page_cache;
 pub mod paging;
 pub mod phys;
 pub mod reclaim;
@@ -23,6 +24,7 @@ pub mod user;
 
 pub use frame::{BigFrame, Frame};
 pub use kernel_map::{map_firmware, map_mmio};
+pub use page_cache::PageCache;
 pub use stack::KernelStack;
 
 use crate::arch::BootInfo;
@@ -54,6 +56,8 @@ pub struct Stats {
     pub free: u64,
     /// RAM that programs could still get: free, without the kernel's reserve.
     pub available: u64,
+    /// Pages of files.
+    pub cached: u64,
     /// The kernel's heap.
     pub heap: u64,
 }
@@ -66,6 +70,7 @@ pub fn stats() -> Stats {
         total: total as u64 * page,
         free: free as u64 * page,
         available: frame::pool::available_to_programs() as u64 * page,
+        cached: page_cache::cached_frames() as u64 * page,
         heap: heap::frames() as u64 * page,
     }
 }
