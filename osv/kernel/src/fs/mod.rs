@@ -26,6 +26,7 @@ pub mod device;
 mod directory;
 mod fd_table;
 mod file;
+pub mod generated;
 mod inode;
 pub mod locks;
 pub mod mount;
