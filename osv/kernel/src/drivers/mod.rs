@@ -4,10 +4,14 @@ pub mod acpi;
 pub mod apic;
 pub mod clock;
 mod cpuid;
+pub mod dma;
+pub mod fw_cfg;
 pub mod io;
 pub mod irq;
+pub mod pci;
 pub mod random;
 pub mod serial;
+pub mod virtio;
 
 use crate::arch::BootInfo;
 use crate::errno::Result;
