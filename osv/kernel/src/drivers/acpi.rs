@@ -185,21 +185,23 @@ fn table_unchecked<P: Physical>(memory: &P, phys: u64) -> Option<&[u8]> {
     (HEADER_LEN..=TABLE_MAX).contains(&length).then(|| memory.bytes(phys, length))?
 }
 
-fn rsdp_at<P: Physical>(memory: &P, phys: u64) -> Option<&Rsdp> {
-    let bytes = memory.bytes(phys, size_of::<Rsdp>())?;
-    let rsdp = Rsdp::ref_from_bytes(bytes).ok()?;
+/// The root pointer that `bytes` start with, if it is one.
+fn rsdp_in(bytes: &[u8]) -> Option<&Rsdp> {
+    let (rsdp, _) = Rsdp::ref_from_prefix(bytes).ok()?;
     (&rsdp.signature == b"RSD PTR " && is_checksum_good(bytes.get(..20)?)).then_some(rsdp)
 }
 
 /// Looks for the root pointer where a BIOS puts it: the first KiB of the extended BIOS data area, and the BIOS area.
 pub fn find_rsdp<P: Physical>(memory: &P) -> Option<u64> {
-    let ebda = memory.bytes(0x40e, 2).and_then(|b| field::<U16>(b, 0)).map_or(0, |s| u64::from(s.get()) << 4);
-    let search = |start: u64, end: u64| (start..end).step_by(16).find(|at| rsdp_at(memory, *at).is_some());
-    (0x8_0000..0xa_0000)
-        .contains(&ebda)
-        .then(|| search(ebda, ebda + 1024))
-        .flatten()
-        .or_else(|| search(0xe_0000, 0x10_0000 - 36))
+    const EBDA_SEGMENT: u64 = 0x40e;
+    let ebda = memory.bytes(EBDA_SEGMENT, 2).and_then(|b| field::<U16>(b, 0)).map_or(0, |s| u64::from(s.get()) << 4);
+    let search = |start: u64, len: usize| {
+        let area = memory.bytes(start, len)?;
+        let is_root = |at: &usize| area.get(*at..).is_some_and(|bytes| rsdp_in(bytes).is_some());
+        (0..len).step_by(16).find(is_root).map(|at| start + at as u64)
+    };
+    let in_ebda = (0x8_0000..0xa_0000).contains(&ebda).then(|| search(ebda, 1024)).flatten();
+    in_ebda.or_else(|| search(0xe_0000, 0x2_0000))
 }
 
 impl Platform {
@@ -214,7 +216,7 @@ impl Platform {
 
     /// Reads the tables that the root pointer at `rsdp` leads to.
     pub fn read<P: Physical>(memory: &P, rsdp: u64) -> Option<Self> {
-        let root = rsdp_at(memory, rsdp)?;
+        let root = rsdp_in(memory.bytes(rsdp, size_of::<Rsdp>())?)?;
         let (phys, width) = match (root.revision >= 2, root.xsdt.get()) {
             (true, xsdt) if xsdt != 0 => (xsdt, 8),
             _ => (u64::from(root.rsdt.get()), 4),
@@ -473,6 +475,16 @@ mod tests {
                 let _ = soft_off_types(&Image(good.0.clone()), 0x1000 + at as u64);
             }
         }
+    }
+
+    #[test]
+    fn the_root_pointer_is_found_in_the_bios_area() {
+        let mut low = vec![0; 0x10_0000 - 0x1000];
+        let at = 0xf_5b40 - 0x1000;
+        let tables = image(&[madt()]);
+        low[at..at + tables.0.len()].copy_from_slice(&tables.0);
+        assert_eq!(find_rsdp(&Image(low)), Some(0xf_5b40));
+        assert_eq!(find_rsdp(&Image(vec![0; 0x10_0000])), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use alloc::vec::Vec;
 
-use crate::arch::IrqGuard;
+use crate::arch::{IrqGuard, MAX_CPUS};
 use crate::drivers::acpi::{IoApic, Platform};
 use crate::drivers::clock::{self, Scale};
 use crate::drivers::cpuid;
@@ -18,8 +18,6 @@ use crate::drivers::irq::{self, LineMode, Vector};
 use crate::errno::{Errno, Result};
 use crate::sync::{Once, SpinLock};
 
-/// As many CPUs as the scheduler can tell apart.
-const MAX_CPUS: usize = 64;
 const MSR_APIC_BASE: u32 = 0x1b;
 const MSR_TSC_DEADLINE: u32 = 0x6e0;
 const MSR_X2APIC: u32 = 0x800;

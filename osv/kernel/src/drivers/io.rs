@@ -90,12 +90,15 @@ impl Mmio {
         Self { base, len }
     }
 
-    /// The window onto the `len` bytes of device memory at physical address `phys`; EINVAL where there can be none.
+    /// The window onto the `len` bytes of device memory at physical address `phys`; ENODEV where there can be none.
     pub fn map(phys: u64, len: usize) -> Result<Self> {
-        let base = NonNull::new(mem::map_mmio(phys, len)?).ok_or(Errno::ENODEV)?;
+        if phys == 0 {
+            return Err(Errno::ENODEV);
+        }
+        let base = mem::map_mmio(phys, len).map_err(|_| Errno::ENODEV)?;
         // SAFETY:
-        // - `map_mmio` maps device memory only, for ever.
-        Ok(unsafe { Self::new(base, len) })
+        // - mapped for ever, and no RAM.
+        NonNull::new(base).map(|base| unsafe { Self::new(base, len) }).ok_or(Errno::ENODEV)
     }
 
     /// The part of the window from `offset`, `len` bytes long, if it lies within.
@@ -127,11 +130,10 @@ pub struct FirmwareMemory;
 
 impl Physical for FirmwareMemory {
     fn bytes(&self, addr: u64, len: usize) -> Option<&[u8]> {
-        let start = mem::map_firmware(addr, len).ok()?;
+        let base = mem::map_firmware(addr, len).ok()?;
         // SAFETY:
-        // - `map_firmware` maps the whole range for ever;
-        // - nobody writes to the firmware's tables.
-        Some(unsafe { core::slice::from_raw_parts(start, len) })
+        // - mapped for ever; nobody writes to the firmware's tables.
+        Some(unsafe { core::slice::from_raw_parts(base, len) })
     }
 }
 

@@ -15,6 +15,7 @@ pub mod virtio;
 
 use crate::arch::BootInfo;
 use crate::errno::Result;
+use crate::sched;
 use crate::sync::Once;
 
 use acpi::Platform;
@@ -34,6 +35,8 @@ pub fn init(boot: &BootInfo) -> Result<()> {
     let platform = PLATFORM.call_once(|| {
         rsdp.and_then(|rsdp| Platform::read(&FirmwareMemory, rsdp)).unwrap_or_else(Platform::without_tables)
     });
+    irq::set_handler(irq::TIMER, &sched::on_timer_interrupt);
+    irq::set_handler(irq::RESCHEDULE, &sched::on_reschedule_interrupt);
     apic::init(platform)?;
     clock::init(platform, boot.entry_tsc);
     Ok(())

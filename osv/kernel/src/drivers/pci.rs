@@ -1,7 +1,7 @@
 //! PCI: finding functions, their registers (BARs), capabilities and message-signalled interrupts.
 //!
-//! Configuration space is read through memory (ECAM) where the firmware says where, else through the ports 0xcf8 and
-//! 0xcfc. Bridges are followed to the buses that the firmware numbered; BARs stay where the firmware put them. Lists of
+//! Configuration space is read through the ports 0xcf8 and 0xcfc, which nearly all machines have and which need no
+//! mapping, else through memory (ECAM) where the firmware says where. Bridges are followed to the buses that the firmware numbered; BARs stay where the firmware put them. Lists of
 //! capabilities come from the device and are followed only so far.
 
 use alloc::vec::Vec;
@@ -107,15 +107,13 @@ enum Bus {
 }
 
 impl Bus {
-    fn open(number: u8, ecam: Option<&Ecam>) -> Self {
-        let in_memory = ecam.filter(|e| (e.first_bus..=e.last_bus).contains(&number)).and_then(|ecam| {
-            let base = ecam.base.checked_add(u64::from(number) * BUS_SPACE as u64)?;
-            Mmio::map(base, BUS_SPACE).ok()
-        });
-        match in_memory {
-            Some(window) => Bus::Memory { window, number },
-            None => Bus::Ports { number },
+    fn open(number: u8, ecam: Option<&Ecam>) -> Option<Self> {
+        if has_ports() {
+            return Some(Bus::Ports { number });
         }
+        let ecam = ecam.filter(|e| (e.first_bus..=e.last_bus).contains(&number))?;
+        let base = ecam.base.checked_add(u64::from(number) * BUS_SPACE as u64)?;
+        Some(Bus::Memory { window: Mmio::map(base, BUS_SPACE).ok()?, number })
     }
 
     fn function(&self, device: u8, function: u8) -> Option<Function> {
@@ -136,6 +134,14 @@ impl Bus {
     }
 }
 
+/// Whether the address port keeps what is written to it, as far as it has bits.
+fn has_ports() -> bool {
+    let probe = Address(0).for_ports(0);
+    let _guard = PORTS.lock();
+    outl(ADDRESS_PORT, probe);
+    inl(ADDRESS_PORT) == probe
+}
+
 static FUNCTIONS: Once<Vec<Function>> = Once::new();
 
 /// All functions of the machine, found at the first call.
@@ -151,7 +157,7 @@ pub fn functions() -> &'static [Function] {
 fn scan(bus: u8, ecam: Option<&Ecam>, found: &mut Vec<Function>, depth: usize) {
     const DEPTH_MAX: usize = 8;
     let bus_number = bus;
-    let bus = Bus::open(bus, ecam);
+    let Some(bus) = Bus::open(bus, ecam) else { return };
     for device in 0..32 {
         let Some(first) = bus.function(device, 0) else { continue };
         let count = if first.is_multifunction() { 8 } else { 1 };

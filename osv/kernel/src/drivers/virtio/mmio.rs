@@ -132,7 +132,7 @@ impl MmioTransport {
         self.window.write32(register::QUEUE_SELECT, u32::from(index));
     }
 
-    pub(super) fn queue_size_max(&self, index: u16) -> u16 {
+    pub(super) fn queue_size_max(&mut self, index: u16) -> u16 {
         self.select(index);
         u16::try_from(self.window.read32(register::QUEUE_SIZE_MAX)).unwrap_or(0)
     }
@@ -193,10 +193,7 @@ mod tests {
         let places: Vec<_> = from_cmdline(line).collect();
         assert_eq!(
             places,
-            [
-                Place { address: 0xfeb0_0000, len: 512, irq: 5 },
-                Place { address: 0xd000_1000, len: 4096, irq: 6 }
-            ]
+            [Place { address: 0xfeb0_0000, len: 512, irq: 5 }, Place { address: 0xd000_1000, len: 4096, irq: 6 }]
         );
     }
 

@@ -6,6 +6,7 @@
 //! the number of handlers that they give.
 
 pub mod mmio;
+pub mod ninep;
 pub mod pci;
 pub mod queue;
 
@@ -131,8 +132,11 @@ impl Device {
     }
 
     /// Makes queue `index` with at most `wanted` descriptors.
-    pub fn new_queue<M: Message>(&self, index: u16, wanted: u16) -> Result<Queue<M>> {
-        let device_max = on_transport!(self, t => t.queue_size_max(index));
+    pub fn new_queue<M: Message>(&mut self, index: u16, wanted: u16) -> Result<Queue<M>> {
+        let device_max = match &mut self.transport {
+            Transport::Pci(transport) => transport.queue_size_max(index),
+            Transport::Mmio(transport) => transport.queue_size_max(index),
+        };
         Queue::new(device_max, wanted, self.has(feature::EVENT_INDEX))
     }
 
@@ -206,4 +210,9 @@ pub fn take(kind: Kind) -> Option<Device> {
     let mut free = FREE.lock();
     let index = free.iter().position(|device| device.is_kind(kind))?;
     Some(free.remove(index))
+}
+
+/// Gives back a device that turned out to be another than was looked for.
+fn put_back(device: Device) {
+    FREE.lock().push(device);
 }

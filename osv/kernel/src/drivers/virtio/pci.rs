@@ -15,6 +15,8 @@ const MODERN_BASE: u16 = 0x1040;
 const TRANSITIONAL: core::ops::RangeInclusive<u16> = 0x1000..=0x103f;
 const CAPABILITY_VENDOR: u8 = 0x09;
 const NO_VECTOR: u16 = 0xffff;
+/// Queues of one device that we can use: a console of seven ports has as many.
+const QUEUES_MAX: usize = 16;
 
 /// Kinds of windows.
 mod window {
@@ -54,6 +56,8 @@ pub struct PciTransport {
     interrupt: Mmio,
     device: Option<Mmio>,
     notify_multiplier: u32,
+    /// Where in the notification window each queue's register lies.
+    notify_at: [u32; QUEUES_MAX],
 }
 
 impl PciTransport {
@@ -75,6 +79,7 @@ impl PciTransport {
             interrupt: map(window::INTERRUPT)?.0,
             device: map(window::DEVICE).map(|(window, _)| window),
             notify_multiplier: function.read32(at + 16),
+            notify_at: [0; QUEUES_MAX],
         };
         Some((transport, kind))
     }
@@ -118,8 +123,13 @@ impl PciTransport {
         self.common.write16(common::QUEUE_SELECT, index);
     }
 
-    pub(super) fn queue_size_max(&self, index: u16) -> u16 {
+    pub(super) fn queue_size_max(&mut self, index: u16) -> u16 {
         self.select(index);
+        let offset = u32::from(self.common.read16(common::QUEUE_NOTIFY_OFFSET)).wrapping_mul(self.notify_multiplier);
+        match self.notify_at.get_mut(usize::from(index)) {
+            Some(slot) => *slot = offset,
+            None => return 0,
+        }
         match self.common.read16(common::QUEUE_SIZE) {
             u16::MAX => 0,
             size => size,
@@ -166,9 +176,9 @@ impl PciTransport {
 
     #[inline]
     pub(super) fn notify(&self, index: u16) {
-        self.select(index);
-        let offset = u32::from(self.common.read16(common::QUEUE_NOTIFY_OFFSET)).wrapping_mul(self.notify_multiplier);
-        self.notify.write16(offset as usize, index);
+        if let Some(offset) = self.notify_at.get(usize::from(index)) {
+            self.notify.write16(*offset as usize, index);
+        }
     }
 
     pub(super) fn config_generation(&self) -> u32 {

@@ -28,29 +28,113 @@ const RLERROR: u8 = 7;
 #[derive(Debug, Clone, Copy)]
 #[allow(missing_docs)]
 pub enum Call<'a> {
-    Version { msize: u32 },
-    Attach { fid: u32, name: &'a [u8] },
-    Walk { fid: u32, new_fid: u32, name: Option<&'a [u8]> },
-    GetAttr { fid: u32, mask: u64 },
-    SetAttr { fid: u32, set: &'a SetAttr },
-    Open { fid: u32, flags: u32 },
-    Create { fid: u32, name: &'a [u8], flags: u32, mode: u32, gid: u32 },
-    Symlink { dir: u32, name: &'a [u8], target: &'a [u8], gid: u32 },
-    Mknod { dir: u32, name: &'a [u8], mode: u32, major: u32, minor: u32, gid: u32 },
-    Mkdir { dir: u32, name: &'a [u8], mode: u32, gid: u32 },
-    Link { dir: u32, fid: u32, name: &'a [u8] },
-    RenameAt { old_dir: u32, old: &'a [u8], new_dir: u32, new: &'a [u8] },
-    UnlinkAt { dir: u32, name: &'a [u8], flags: u32 },
-    ReadLink { fid: u32 },
-    ReadDir { fid: u32, offset: u64, count: u32 },
-    Read { fid: u32, offset: u64, count: u32 },
+    Version {
+        msize: u32,
+    },
+    Attach {
+        fid: u32,
+        name: &'a [u8],
+    },
+    Walk {
+        fid: u32,
+        new_fid: u32,
+        name: Option<&'a [u8]>,
+    },
+    GetAttr {
+        fid: u32,
+        mask: u64,
+    },
+    SetAttr {
+        fid: u32,
+        set: &'a SetAttr,
+    },
+    Open {
+        fid: u32,
+        flags: u32,
+    },
+    Create {
+        fid: u32,
+        name: &'a [u8],
+        flags: u32,
+        mode: u32,
+        gid: u32,
+    },
+    Symlink {
+        dir: u32,
+        name: &'a [u8],
+        target: &'a [u8],
+        gid: u32,
+    },
+    Mknod {
+        dir: u32,
+        name: &'a [u8],
+        mode: u32,
+        major: u32,
+        minor: u32,
+        gid: u32,
+    },
+    Mkdir {
+        dir: u32,
+        name: &'a [u8],
+        mode: u32,
+        gid: u32,
+    },
+    Link {
+        dir: u32,
+        fid: u32,
+        name: &'a [u8],
+    },
+    RenameAt {
+        old_dir: u32,
+        old: &'a [u8],
+        new_dir: u32,
+        new: &'a [u8],
+    },
+    UnlinkAt {
+        dir: u32,
+        name: &'a [u8],
+        flags: u32,
+    },
+    ReadLink {
+        fid: u32,
+    },
+    ReadDir {
+        fid: u32,
+        offset: u64,
+        count: u32,
+    },
+    Read {
+        fid: u32,
+        offset: u64,
+        count: u32,
+    },
     /// The data follows the encoded bytes.
-    Write { fid: u32, offset: u64, count: u32 },
-    Fsync { fid: u32, data_only: bool },
-    StatFs { fid: u32 },
-    XattrWalk { fid: u32, new_fid: u32, name: &'a [u8] },
-    XattrCreate { fid: u32, name: &'a [u8], size: u64, flags: u32 },
-    Clunk { fid: u32 },
+    Write {
+        fid: u32,
+        offset: u64,
+        count: u32,
+    },
+    Fsync {
+        fid: u32,
+        data_only: bool,
+    },
+    StatFs {
+        fid: u32,
+    },
+    XattrWalk {
+        fid: u32,
+        new_fid: u32,
+        name: &'a [u8],
+    },
+    XattrCreate {
+        fid: u32,
+        name: &'a [u8],
+        size: u64,
+        flags: u32,
+    },
+    Clunk {
+        fid: u32,
+    },
 }
 
 /// Which attributes to set, and to what.
@@ -400,12 +484,8 @@ impl<'a> Reply<'a> {
     /// The next entry of a directory's data; `None` at its end, where a cut entry counts as the end.
     pub fn next_entry(&mut self) -> Option<Entry<'a>> {
         let mut rest = *self;
-        let entry = Entry {
-            qid: rest.qid().ok()?,
-            next: rest.u64().ok()?,
-            kind: rest.u8().ok()?,
-            name: rest.string().ok()?,
-        };
+        let entry =
+            Entry { qid: rest.qid().ok()?, next: rest.u64().ok()?, kind: rest.u8().ok()?, name: rest.string().ok()? };
         *self = rest;
         Some(entry)
     }
