@@ -3,7 +3,7 @@
 //! All RAM is mapped at `DIRECT_MAP`, so a physical address becomes a pointer by one addition. In host tests "RAM" is a
 //! zeroed allocation, with physical address 0 at its start.
 
-use core::arch::x86_64::{__m128i, _mm_load_si128, _mm_setzero_si128, _mm_store_si128};
+use crate::arch;
 
 /// Bytes of a page or frame.
 pub const PAGE_SIZE: usize = 4096;
@@ -29,7 +29,7 @@ pub const fn page_up(len: u64) -> Option<u64> {
 #[inline(always)]
 #[cfg(not(test))]
 pub fn to_virt(phys: u64) -> *mut u8 {
-    (crate::arch::layout::DIRECT_MAP + phys) as *mut u8
+    (arch::layout::DIRECT_MAP + phys) as *mut u8
 }
 
 /// Where physical address `phys` can be accessed.
@@ -38,30 +38,16 @@ pub fn to_virt(phys: u64) -> *mut u8 {
     fake::ram().wrapping_add(phys as usize)
 }
 
-/// Fills the frame at `phys` with zeros.
+/// Fills frames with zeros, `bytes` from `phys` on.
 ///
 /// # Safety
-/// - The frame is RAM, and the caller its only user.
+/// - The frames are RAM, and the caller their only user.
 #[inline]
 pub(super) unsafe fn zero_frames(phys: u64, bytes: usize) {
-    let start = to_virt(phys).cast::<__m128i>();
-    let mut at = start;
-    let end = start.wrapping_byte_add(bytes);
-    while at < end {
+    for offset in (0..bytes).step_by(PAGE_SIZE) {
         // SAFETY:
-        // - frames are aligned and whole multiples of 8 vectors, and the caller owns them.
-        unsafe {
-            let zero = _mm_setzero_si128();
-            _mm_store_si128(at, zero);
-            _mm_store_si128(at.add(1), zero);
-            _mm_store_si128(at.add(2), zero);
-            _mm_store_si128(at.add(3), zero);
-            _mm_store_si128(at.add(4), zero);
-            _mm_store_si128(at.add(5), zero);
-            _mm_store_si128(at.add(6), zero);
-            _mm_store_si128(at.add(7), zero);
-            at = at.add(8);
-        }
+        // - frames are aligned, and the caller vouches for the rest.
+        unsafe { arch::zero_page(to_virt(phys).wrapping_add(offset)) };
     }
 }
 
@@ -71,21 +57,9 @@ pub(super) unsafe fn zero_frames(phys: u64, bytes: usize) {
 /// - Both are RAM, `from` stays allocated meanwhile, and the caller is the only user of `to`.
 #[inline]
 pub(super) unsafe fn copy_frame(to: u64, from: u64) {
-    let (mut to, mut from) = (to_virt(to).cast::<__m128i>(), to_virt(from).cast::<__m128i>());
-    for _ in 0..PAGE_SIZE / (4 * size_of::<__m128i>()) {
-        // SAFETY:
-        // - frames are aligned and whole multiples of 4 vectors; the caller vouches for both.
-        unsafe {
-            let (a, b) = (_mm_load_si128(from), _mm_load_si128(from.add(1)));
-            let (c, d) = (_mm_load_si128(from.add(2)), _mm_load_si128(from.add(3)));
-            _mm_store_si128(to, a);
-            _mm_store_si128(to.add(1), b);
-            _mm_store_si128(to.add(2), c);
-            _mm_store_si128(to.add(3), d);
-            from = from.add(4);
-            to = to.add(4);
-        }
-    }
+    // SAFETY:
+    // - frames are aligned; the caller vouches for the rest.
+    unsafe { arch::copy_page(to_virt(to), to_virt(from)) };
 }
 
 /// The RAM of host tests.

@@ -24,11 +24,9 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::errno::{Errno, Result};
 
+pub use super::layout::USER_END;
 pub use cursor::{Dest, Source};
 pub use iovec::{IOV_MAX, Iovecs};
-
-/// The first address that no program may use: the last page of the lower half stays unmapped, as on Linux.
-pub const USER_END: u64 = 0x7fff_ffff_f000;
 
 /// An address that a program gave, not yet checked.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
@@ -120,6 +118,9 @@ impl<T: FromBytes> UserPtr<T> {
     /// Copies the value into the kernel.
     #[inline]
     pub fn read(self) -> Result<T> {
+        if let Some(result) = raw::read_integer(self.addr) {
+            return result;
+        }
         let mut value = MaybeUninit::<T>::uninit();
         // SAFETY:
         // - `value` is writable for `size_of::<T>()` bytes.

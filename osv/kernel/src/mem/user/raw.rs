@@ -1,8 +1,9 @@
 //! The pointer-following core of [`super`]: range check, then `arch`'s fault-proof copy.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use zerocopy::FromBytes;
 
-use super::UserAddr;
+use super::{USER_END, UserAddr};
+use crate::arch::{self, UserInt};
 use crate::errno::{Errno, Result};
 
 /// Copies up to `len` bytes from the program; returns how many arrived.
@@ -17,7 +18,7 @@ pub(super) unsafe fn read(dst: *mut u8, src: UserAddr, len: usize) -> usize {
     // SAFETY:
     // - `src` lies in the lower half; a fault there ends the copy;
     // - the caller vouches for `dst`.
-    len - unsafe { copy_user(dst, src.0 as *const u8, len) }
+    len - unsafe { arch::copy_user(dst, src.0 as *const u8, len) }
 }
 
 /// Copies up to `len` bytes to the program; returns how many arrived.
@@ -32,7 +33,7 @@ pub(super) unsafe fn write(dst: UserAddr, src: *const u8, len: usize) -> usize {
     // SAFETY:
     // - `dst` lies in the lower half, where the kernel has nothing; a fault there ends the copy;
     // - the caller vouches for `src`.
-    len - unsafe { copy_user(dst.0 as *mut u8, src, len) }
+    len - unsafe { arch::copy_user(dst.0 as *mut u8, src, len) }
 }
 
 /// As [`read`], all or EFAULT.
@@ -58,64 +59,66 @@ pub(super) unsafe fn write_exact(dst: UserAddr, src: *const u8, len: usize) -> R
 }
 
 /// Fills up to `len` bytes of the program with zeros; returns how many.
+#[inline]
 pub(super) fn zero(dst: UserAddr, len: usize) -> usize {
-    static ZEROS: [u8; 512] = [0; 512];
-    let mut done = 0;
-    while done < len {
-        let step = ZEROS.len().min(len - done);
-        // SAFETY:
-        // - `ZEROS` is readable for `step` bytes.
-        let moved = unsafe { write(dst.add(done as u64), ZEROS.as_ptr(), step) };
-        done += moved;
-        if moved < step {
-            break;
-        }
+    if dst.check(len).is_err() {
+        return 0;
     }
-    done
+    // SAFETY:
+    // - `dst` lies in the lower half; a fault there ends the filling.
+    len - unsafe { arch::zero_user(dst.0 as *mut u8, len) }
 }
 
 /// Copies a string up to its NUL into `buffer`: its length without the NUL, and whether the NUL was found.
 /// EFAULT if a byte before the NUL is missing.
 pub(super) fn read_string(buffer: &mut [u8], addr: UserAddr) -> Result<(usize, bool)> {
-    const PAGE: u64 = 4096;
-    let mut len = 0;
-    while len < buffer.len() {
-        let at = addr.add(len as u64);
-        // Never beyond the page, and no more than is likely to be needed: what follows the string may be missing.
-        let step = (64.min(buffer.len() - len)).min((PAGE - at.0 % PAGE) as usize);
-        let chunk = &mut buffer[len..len + step];
-        // SAFETY:
-        // - `chunk` is writable for its length.
-        unsafe { read_exact(chunk.as_mut_ptr(), at, step)? };
-        if let Some(end) = chunk.iter().position(|&byte| byte == 0) {
-            return Ok((len + end, true));
-        }
-        len += step;
+    // What follows the string may be missing, or lie beyond the lower half.
+    let room = USER_END.checked_sub(addr.0).filter(|&room| room != 0).ok_or(Errno::EFAULT)?;
+    let max = buffer.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+    // SAFETY:
+    // - `buffer` is writable for `max` bytes, and as many from `addr` on lie in the lower half.
+    let len = unsafe { arch::copy_string(buffer.as_mut_ptr(), addr.0 as *const u8, max) }.ok_or(Errno::EFAULT)?;
+    if len == max && max < buffer.len() {
+        return Err(Errno::EFAULT);
     }
-    Ok((len, false))
+    Ok((len, len < max))
+}
+
+/// Reads a value whose size is that of an integer, in one access. `None` for other sizes.
+#[inline(always)]
+pub(super) fn read_integer<T: FromBytes>(src: UserAddr) -> Option<Result<T>> {
+    macro_rules! read {
+        ($integer:ty) => {{
+            if src.check(size_of::<T>()).is_err() {
+                return Some(Err(Errno::EFAULT));
+            }
+            // SAFETY:
+            // - `src` lies in the lower half.
+            match unsafe { <$integer>::read_user(src.0 as *const $integer) } {
+                // SAFETY:
+                // - `T` has the size of the integer, and any bytes make one (`FromBytes`).
+                Some(value) => Some(Ok(unsafe { core::mem::transmute_copy(&value) })),
+                None => Some(Err(Errno::EFAULT)),
+            }
+        }};
+    }
+    match size_of::<T>() {
+        1 => read!(u8),
+        2 => read!(u16),
+        4 => read!(u32),
+        8 => read!(u64),
+        _ => None,
+    }
 }
 
 /// Compares and exchanges an aligned word of the program; returns what it was.
+#[inline]
 pub(super) fn compare_exchange(addr: UserAddr, old: u32, new: u32) -> Result<u32> {
     addr.check(4)?;
     if addr.0 % 4 != 0 {
         return Err(Errno::EINVAL);
     }
-    compare_exchange_user(addr.0 as *mut u32, old, new)
-}
-
-/// Copies `len` bytes, of which one side is a program's; returns how many could not be copied.
-unsafe fn copy_user(dst: *mut u8, src: *const u8, len: usize) -> usize {
     // SAFETY:
-    // - placeholder until arch's fix-ups land.
-    unsafe { core::ptr::copy(src, dst, len) };
-    0
-}
-
-fn compare_exchange_user(word: *mut u32, old: u32, new: u32) -> Result<u32> {
-    // SAFETY:
-    // - placeholder until arch's fix-ups land.
-    match unsafe { AtomicU32::from_ptr(word) }.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst) {
-        Ok(seen) | Err(seen) => Ok(seen),
-    }
+    // - the word lies in the lower half and is aligned.
+    unsafe { arch::compare_exchange_user(addr.0 as *mut u32, old, new) }.ok_or(Errno::EFAULT)
 }
