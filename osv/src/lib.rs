@@ -11,18 +11,19 @@
 //!
 //! The program stays an ordinary one: all of `std`, every crate that works on Linux, stable Rust. Where there
 //! is no `main` to mark (a library's tests, an example that others must read without `osv`), one line does
-//! the same: `use osv as _;`. Then `cargo test` runs the tests in the VM.
+//! the same: `use osv as _;`, or `osv::configure!(memory = "1G");` with a configuration. Then `cargo test` runs
+//! the tests in the VM.
 //!
 //! With `OSV_NATIVE=1` in the environment the very same file runs on Linux, without a VM.
 //!
 //! # Configuration
-//! `#[osv::main(memory = "256M", cpus = 2)]` and `[package.metadata.osv]` in `Cargo.toml` set what the VM gets;
+//! `#[osv::main(memory = "256M", cpus = 2, files = ["data"])]` and `[package.metadata.osv]` in `Cargo.toml` set what the VM gets;
 //! the environment (`OSV_MEMORY`, `OSV_CPUS`, `OSV_MACHINE`, `OSV_KERNEL_ARGS`, `OSV_TIMEOUT`, `OSV_VERBOSE`,
 //! `OSV_GDB`, `OSV_DRY_RUN`) and the options of the command `osv run` override them.
 
 mod hook;
 
-pub use osv_macros::main;
+pub use osv_macros::{configure, main};
 
 /// What the macros expand to; no part of the interface.
 #[doc(hidden)]

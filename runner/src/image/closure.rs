@@ -1,6 +1,6 @@
 //! What a program needs beside itself: its interpreter and shared libraries, found as the dynamic linker
 //! finds them (`ld.so(8)`): RPATH, RUNPATH with `$ORIGIN`, `ld.so.cache`, the standard directories; and for a
-//! script the program that its first line names.
+//! script the program that its first line names, also by way of `env`.
 //!
 //! What a program opens by itself (modules, data, libraries by `dlopen`) nobody can know: `--file` adds it.
 
@@ -33,9 +33,17 @@ pub fn of(program: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = vec![program.to_owned()];
     let mut binary = program.to_owned();
     for _ in 0..SCRIPTS_MAX {
-        let Some(interpreter) = script_interpreter(&binary)? else { break };
-        found.push(interpreter.clone());
-        binary = interpreter;
+        let words = script_words(&binary)?;
+        let Some(interpreter) = words.first().map(PathBuf::from) else { break };
+        let is_env = interpreter.file_name() == Some(OsStr::new("env"));
+        binary = match words.iter().skip(1).find(|word| is_env && !word.as_bytes().starts_with(b"-")) {
+            Some(name) => {
+                found.extend(of(&interpreter)?);
+                in_path(name).ok_or_else(|| missing(program, name))?
+            }
+            None => interpreter,
+        };
+        found.push(binary.clone());
     }
     let bytes = read(&binary)?;
     let Some(elf) = Elf::parse(&bytes) else { return Ok(found) };
@@ -49,10 +57,7 @@ pub fn of(program: &Path) -> io::Result<Vec<PathBuf>> {
     while let Some((path, elf, inherited)) = queue.pop_front() {
         let search = Search::new(&path, &elf, inherited, is_musl);
         for name in &elf.needed {
-            let library = search.find(name, &cache).ok_or_else(|| {
-                let message = format!("{} needs {}, which is not on this machine", path.display(), name.display());
-                io::Error::new(io::ErrorKind::NotFound, message)
-            })?;
+            let library = search.find(name, &cache).ok_or_else(|| missing(&path, name))?;
             if known.insert(name.clone()) {
                 let bytes = read(&library)?;
                 let elf = Elf::parse(&bytes).unwrap_or_default();
@@ -68,13 +73,24 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     fs::read(path).map_err(|e| io::Error::new(e.kind(), format!("cannot read {}: {e}", path.display())))
 }
 
-fn script_interpreter(path: &Path) -> io::Result<Option<PathBuf>> {
+fn missing(who: &Path, what: &OsStr) -> io::Error {
+    let message = format!("{} needs {}, which is not on this machine", who.display(), what.display());
+    io::Error::new(io::ErrorKind::NotFound, message)
+}
+
+/// The words of a script's first line; none if the file is no script.
+fn script_words(path: &Path) -> io::Result<Vec<OsString>> {
     let mut start = Vec::new();
     io::Read::read_to_end(&mut io::Read::take(fs::File::open(path)?, 256), &mut start)?;
-    let Some(line) = start.strip_prefix(b"#!") else { return Ok(None) };
+    let Some(line) = start.strip_prefix(b"#!") else { return Ok(Vec::new()) };
     let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    Ok(words.next().map(|word| PathBuf::from(OsStr::from_bytes(word))))
+    let words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    Ok(words.map(|word| OsStr::from_bytes(word).to_owned()).collect())
+}
+
+fn in_path(name: &OsStr) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
 }
 
 /// What an ELF file says about what it needs.
