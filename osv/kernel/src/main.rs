@@ -22,6 +22,8 @@ fn kernel_main(boot: &'static BootInfo, problem: Option<BootError>) -> ! {
     if let Err(errno) = mem::init(boot) {
         panic!("too little memory to start ({errno})");
     }
+    #[cfg(feature = "selftest")]
+    arch::selftest::run_all(boot.cmdline());
     let options = options(boot);
     // SAFETY:
     // - this is the boot CPU, the only one yet, and interrupts have never been on.

@@ -45,6 +45,7 @@ osv_handoff:
 
     .section .boot_bss, "aw", @nobits
     .balign 4096
+    .globl boot_pml4
 boot_pml4:   .skip 4096
 boot_pdpt:   .skip 4096        # the first 512 GiB, for identity and direct map
 boot_kpdpt:  .skip 4096        # the last 512 GiB

@@ -29,6 +29,8 @@ mod msr;
 mod percpu;
 pub mod power;
 mod segment;
+#[cfg(feature = "selftest")]
+pub mod selftest;
 mod syscall;
 mod trap;
 mod upcalls;

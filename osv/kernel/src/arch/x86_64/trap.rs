@@ -190,7 +190,7 @@ unsafe extern "C" fn trap_entry() {
         "jns 2b",
         "jmp 4b",
         "8:", // these stores themselves fault: no room on the kernel stack
-        "mov rdi, [rsp + {on_rsp}]",
+        "mov rdi, [rsp + {on_rax}]", // where the frame was to go
         "mov rsi, rbp",
         "mov rdx, cr2",
         "and rsp, -16",
@@ -344,6 +344,10 @@ extern "C" fn bad_rip(frame: &mut TrapFrame) {
 }
 
 /// The kernel stack has no room for a frame.
-extern "C" fn stack_overflow(rsp: u64, frame_pointer: u64, address: u64) -> ! {
-    panic::die(format_args!("kernel stack overflow: rsp {rsp:#x}, fault at {address:#x}"), None, frame_pointer)
+extern "C" fn stack_overflow(frame: u64, frame_pointer: u64, address: u64) -> ! {
+    panic::die(
+        format_args!("kernel stack overflow: no room for a frame at {frame:#x} (fault at {address:#x})"),
+        None,
+        frame_pointer,
+    )
 }
