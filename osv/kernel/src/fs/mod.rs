@@ -21,6 +21,7 @@ pub mod access;
 mod attributes;
 mod caller;
 mod change;
+mod clock;
 pub mod dentry;
 pub mod device;
 mod directory;
@@ -35,6 +36,7 @@ mod open;
 mod open_file;
 mod path;
 pub mod pipe;
+pub mod ramfs;
 mod rename;
 mod walk;
 
