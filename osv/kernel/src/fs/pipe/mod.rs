@@ -12,6 +12,7 @@
 
 mod fifo;
 mod ring;
+mod splice;
 
 use alloc::format;
 use alloc::sync::Arc;
@@ -30,6 +31,7 @@ use crate::sync::Once;
 use ring::{PAGE, Ring};
 
 pub use fifo::open_fifo;
+pub use splice::Place;
 
 /// Capacity of a new pipe.
 pub const DEFAULT_CAPACITY: usize = 16 * PAGE;

@@ -146,7 +146,8 @@ impl Ring {
         Ok(())
     }
 
-    fn append(&mut self, mut data: &[u8]) -> Result<usize> {
+    /// Appends as much of `data` as fits.
+    pub(super) fn append(&mut self, mut data: &[u8]) -> Result<usize> {
         self.fill(data.len(), false, |space| {
             let (now, later) = data.split_at(space.len());
             space.copy_from_slice(now);
