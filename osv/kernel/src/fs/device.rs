@@ -6,7 +6,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
-use super::{File, FileType, OpenFlags, PathRef, major};
+use super::{File, FileType, OpenFlags, PathRef, major, pipe};
 use crate::errno::{Errno, Result};
 use crate::sync::SpinLock;
 
@@ -15,7 +15,7 @@ pub type Opener = fn(device: u64, place: &PathRef, flags: OpenFlags) -> Result<A
 
 static OPENERS: SpinLock<BTreeMap<(FileType, u32), Opener>> = SpinLock::new(BTreeMap::new());
 
-/// Makes `opener` responsible for all character or block devices (`kind`) with the given major number, or for all FIFOs.
+/// Makes `opener` responsible for all character or block devices (`kind`) with the given major number.
 pub fn register(kind: FileType, major: u32, opener: Opener) {
     OPENERS.lock().insert((kind, major), opener);
 }
@@ -26,7 +26,10 @@ pub fn open_special(place: &PathRef, flags: OpenFlags) -> Result<Option<Arc<dyn 
     let device = match kind {
         FileType::Regular | FileType::Directory | FileType::Symlink => return Ok(None),
         FileType::Socket => return Err(Errno::ENXIO),
-        FileType::Fifo => 0,
+        FileType::Fifo => {
+            let metadata = place.inode().metadata()?;
+            return Ok(Some(pipe::open_fifo(metadata.dev, metadata.ino, flags)?));
+        }
         FileType::CharDevice | FileType::BlockDevice => place.inode().metadata()?.rdev,
     };
     let opener = OPENERS.lock().get(&(kind, major(device))).copied().ok_or(Errno::ENXIO)?;
