@@ -20,6 +20,7 @@ extern crate alloc;
 
 pub mod arch;
 pub mod cmdline;
+pub mod cpus;
 pub mod drivers;
 pub mod errno;
 pub mod event;

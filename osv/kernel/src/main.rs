@@ -8,7 +8,7 @@ use osv_kernel::arch::{self, BootError, BootInfo};
 use osv_kernel::cmdline::{self, Options};
 use osv_kernel::mem::heap::Heap;
 use osv_kernel::sched::{self, CpuMask, NewThread};
-use osv_kernel::{drivers, kprintln, mem, upcalls};
+use osv_kernel::{cpus, drivers, kprintln, mem, upcalls};
 
 #[global_allocator]
 static HEAP: Heap = Heap;
@@ -30,6 +30,7 @@ fn kernel_main(boot: &'static BootInfo, problem: Option<BootError>) -> ! {
     unsafe { upcalls::install(options.has_strace) };
     drivers::init(boot).expect("interrupt controllers and clock");
     sched::init_cpu().expect("memory for the first thread");
+    cpus::start_others();
     let boot_thread =
         NewThread { name: "boot", entry: boot_thread, argument: 0, extension: None, affinity: CpuMask::ALL, nice: 0 };
     sched::spawn(boot_thread).expect("memory for the second thread");

@@ -2,7 +2,7 @@
 
 use crate::arch::{self, SyscallTable, TrapFrame, Upcalls, work};
 use crate::drivers::irq;
-use crate::{panic, sched, syscall};
+use crate::{cpus, panic, sched, syscall};
 
 /// Puts the upcalls in force. `has_strace` chooses the table of system calls that prints them.
 ///
@@ -10,7 +10,8 @@ use crate::{panic, sched, syscall};
 /// - No other CPU runs, and interrupts are off.
 pub unsafe fn install(has_strace: bool) {
     let syscalls: &'static SyscallTable = if has_strace { &syscall::TRACED_TABLE } else { &syscall::TABLE };
-    let upcalls = Upcalls { syscalls, return_to_program, thread_start, interrupt, ..Upcalls::NONE };
+    let upcalls =
+        Upcalls { syscalls, return_to_program, thread_start, interrupt, ap_main: cpus::ap_main, ..Upcalls::NONE };
     // SAFETY:
     // - the caller vouches for it.
     unsafe { arch::install(upcalls) };

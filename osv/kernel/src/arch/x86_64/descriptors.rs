@@ -43,7 +43,7 @@ struct TablePointer {
 impl Descriptors {
     pub(super) const fn new() -> Self {
         Descriptors {
-            gdt: [0, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff, 0, 0],
+            gdt: [0; 5],
             tss: TaskState {
                 reserved_0: 0,
                 ring_stacks: [0; 3],
@@ -51,13 +51,16 @@ impl Descriptors {
                 interrupt_stacks: [0; 7],
                 reserved_2: 0,
                 reserved_3: 0,
-                io_bitmap: size_of::<TaskState>() as u16,
+                io_bitmap: 0,
             },
         }
     }
 
-    /// Enters the interrupt stacks, and the task state into the GDT.
+    /// Fills in segments and task state.
     pub(super) fn prepare(&mut self, stacks: &InterruptStacks) {
+        self.gdt[1] = 0x00af_9b00_0000_ffff;
+        self.gdt[2] = 0x00cf_9300_0000_ffff;
+        self.tss.io_bitmap = size_of::<TaskState>() as u16;
         let mut tops = [0; 7];
         tops[..4].copy_from_slice(&stacks.tops());
         self.tss.interrupt_stacks = tops;

@@ -4,7 +4,8 @@
 //! `hvm_start_info`. Each boot protocol has such an entry of a few lines, which loads ESI with the physical address
 //! of its information and EBX with a [`Protocol`] number; what follows is shared: page tables that map the first
 //! 4 GiB three times over (identity, [`DIRECT_MAP`](super::layout::DIRECT_MAP), kernel), long mode, SSE, a cleared
-//! `.bss`, a stack. Nothing is assumed to be zero, so that an image may be loaded without its `.bss`.
+//! `.bss`, a stack. An application processor comes in real mode and joins where the page tables are there; it has no protocol
+//! (EBX = 0) and takes the stack that [`smp`](super::smp) offers it. Nothing is assumed to be zero, so that an image may be loaded without its `.bss`.
 //!
 //! AT&T syntax, since LLVM's Intel parser does not take the 64-bit symbol arithmetic that the 32-bit code needs.
 
@@ -130,6 +131,8 @@ boot_64:
     jmpq *%rax
 
 boot_high:
+    testl %ebx, %ebx
+    jz ap_high
     leaq boot_stack_top(%rip), %rsp
     leaq __bss_start(%rip), %rax
     leaq __bss_end(%rip), %rcx
@@ -156,11 +159,53 @@ boot_high:
     call {start}
     ud2
 
+ap_high:
+    xorl %eax, %eax                     # take the stack, if it is still offered
+    xchgq %rax, {ap_offer} + {ap_stack}(%rip)
+    testq %rax, %rax
+    jz 6f
+    movq {ap_offer} + {ap_page_table}(%rip), %rcx
+    movq %rcx, %cr3
+    movq %rax, %rsp
+    xorl %ebp, %ebp
+    call {ap_start}
+6:  cli
+    hlt
+    jmp 6b
+
+    # Copied to a page below 1 MiB: where an application processor starts, in real mode.
+    .code16
+    .globl ap_trampoline
+ap_trampoline:
+    cli
+    cld
+    lgdtl %cs:(boot_gdtr_copy - ap_trampoline)
+    movl $0x11, %eax                    # ET, PE
+    movl %eax, %cr0
+    ljmpl $0x18, $(ap_32 - BASE)
+boot_gdtr_copy:
+    .word 4 * 8 - 1
+    .long boot_gdt - BASE
+    .globl ap_trampoline_end
+ap_trampoline_end:
+
+    .code32
+ap_32:
+    movl $0x10, %eax
+    movl %eax, %ss
+    movl %eax, %ds
+    movl %eax, %es
+    xorl %ebx, %ebx
+    movl $(boot_pml4 - BASE), %eax
+    jmp boot_long_mode
+
+    .code64
     .balign 8
 boot_gdt:
     .quad 0
     .quad 0x00af9b000000ffff            # 0x08: 64-bit code
     .quad 0x00cf93000000ffff            # 0x10: data
+    .quad 0x00cf9b000000ffff            # 0x18: 32-bit code
 boot_gdtr:
     .word . - boot_gdt - 1
     .long boot_gdt - BASE
@@ -168,5 +213,9 @@ boot_gdtr:
 "#,
     pvh = const Protocol::Pvh as u32,
     start = sym super::start,
+    ap_start = sym super::smp::ap_start,
+    ap_offer = sym super::smp::OFFER,
+    ap_stack = const core::mem::offset_of!(super::smp::Offer, stack),
+    ap_page_table = const core::mem::offset_of!(super::smp::Offer, page_table),
     options(att_syntax)
 );

@@ -6,6 +6,7 @@
 //! | file | what |
 //! |---|---|
 //! | `entry`, `boot` | from the boot loader to Rust; what it says, in one form |
+//! | `smp` | the other CPUs |
 //! | `layout` | the address space |
 //! | `cpu`, `irq`, `features`, `segment`, `power` | single instructions and what the CPU has |
 //! | `percpu`, `descriptors` | a CPU's own data, tables and stacks |
@@ -31,6 +32,7 @@ pub mod power;
 mod segment;
 #[cfg(feature = "selftest")]
 pub mod selftest;
+pub mod smp;
 mod syscall;
 mod trap;
 mod upcalls;

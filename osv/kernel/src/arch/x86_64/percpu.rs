@@ -4,6 +4,7 @@
 //! read by one instruction relative to GS, so that it is right even if the thread moves to another CPU just after.
 //! The CPU's descriptor tables and the stacks on which interrupts arrive follow in the same [`CpuArea`].
 
+use alloc::alloc::{Layout, alloc_zeroed};
 use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::mem::{offset_of, size_of};
@@ -12,6 +13,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use super::context::Context;
 use super::{cpu, descriptors::Descriptors, msr};
+use crate::errno::{Errno, Result};
 
 /// CPUs that the kernel can use.
 pub const MAX_CPUS: usize = 64;
@@ -87,6 +89,23 @@ impl CpuArea {
             descriptors: Descriptors::new(),
             stacks: InterruptStacks { common: [0; 8192], debug: [0; 1024], fatal: [0; 8192], nmi: [0; 8192] },
         }
+    }
+
+    /// The area of another CPU, ready to be loaded; it is never freed.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub(super) fn allocate(cpu_id: usize, apic_id: u32, boot_context: *const Context) -> Result<*mut CpuArea> {
+        // SAFETY:
+        // - the type is not empty.
+        let area = unsafe { alloc_zeroed(Layout::new::<CpuArea>()) }.cast::<CpuArea>();
+        if area.is_null() {
+            return Err(Errno::ENOMEM);
+        }
+        // SAFETY:
+        // - an area of zeros is valid: it has integers and pointers only, and nobody else knows it yet.
+        unsafe { (*area).prepare(cpu_id, apic_id, boot_context) };
+        Ok(area)
     }
 
     /// Fills in what is known when the CPU's place in memory is.
