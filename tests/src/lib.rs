@@ -8,6 +8,7 @@
 //! - `OSV_TESTS_ARGS="--cpus 4"`: more options for `osv run`.
 
 pub mod compile;
+pub mod fixture;
 mod host;
 mod suite;
 mod transcript;
