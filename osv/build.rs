@@ -30,7 +30,6 @@ const NO_INTERPRETER: &str = "SECTIONS { /DISCARD/ : { *(.interp) } } INSERT AFT
 
 fn main() {
     if let Err(sentence) = prepare() {
-        println!("cargo:warning=osv: {sentence}");
         eprintln!("osv: {sentence}");
         exit(1);
     }

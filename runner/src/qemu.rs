@@ -38,7 +38,7 @@ pub enum Wiring<'a> {
 pub fn find() -> Option<PathBuf> {
     let name = std::env::var_os("OSV_QEMU").unwrap_or_else(|| PROGRAM.into());
     if name.as_bytes().contains(&b'/') {
-        return Some(PathBuf::from(name));
+        return Some(PathBuf::from(name)).filter(|file| file.is_file());
     }
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
     std::env::split_paths(&path).map(|dir| dir.join(&name)).find(|file| file.is_file())
