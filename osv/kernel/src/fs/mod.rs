@@ -32,6 +32,7 @@ mod inode;
 pub mod locks;
 pub mod mount;
 pub mod name;
+pub mod ninep;
 mod open;
 mod open_file;
 mod path;
