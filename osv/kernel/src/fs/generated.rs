@@ -148,7 +148,11 @@ impl<C: Context> Entry<C> {
     }
 
     /// An inode of another kind or with another context: made from this context, for the inode number given.
-    pub const fn other(name: &'static str, kind: FileType, make: fn(&C, Volume, u64) -> Result<Arc<dyn Inode>>) -> Self {
+    pub const fn other(
+        name: &'static str,
+        kind: FileType,
+        make: fn(&C, Volume, u64) -> Result<Arc<dyn Inode>>,
+    ) -> Self {
         Entry { name, mode: 0o555, node: Node::Other(make, kind) }
     }
 

@@ -5,8 +5,8 @@
 //! waiter sees the change or the waker sees the waiter, and the word is never read under a lock (it may have to be
 //! paged in). A waiter that was woken although the word had changed hands its wake-up on. Source: futex(2).
 
+use crate::sync::atomic::{AtomicU32, Ordering, fence};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, Ordering, fence};
 
 use super::list::{Link, Linked, List};
 use super::wait::reason_to_give_up;

@@ -2,9 +2,9 @@
 //!
 //! Threads that find it taken sleep. Never taken in interrupt handlers or under a spin lock.
 
+use crate::sync::atomic::{AtomicBool, Ordering};
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::WaitQueue;
 

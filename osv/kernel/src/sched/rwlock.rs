@@ -3,9 +3,9 @@
 //! A waiting writer keeps new readers out, so that a stream of page faults cannot starve `mmap`. Readers may
 //! therefore not take the same lock twice. Never taken in interrupt handlers or under a spin lock.
 
+use crate::sync::atomic::{AtomicU32, Ordering};
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::WaitQueue;
 

@@ -1,12 +1,12 @@
 //! Wait queues: where threads sleep until a condition holds.
 //!
 //! A waiter links a node that lives in its own stack frame into the queue, so that waiting allocates nothing and
-//! leaving is O(1). The protocol that loses no wake-up: the waiter links itself, marks itself blocked, and only
-//! then looks at the condition; the waker changes what the condition reads and only then looks at the queue.
+//! leaving is O(1). The protocol that loses no wake-up: the waiter links itself and marks itself blocked in one step
+//! under the queue's lock, and only then looks at the condition; the waker changes what the condition reads and only then looks at the queue.
 //! Waking is allowed in interrupt handlers. Conditions must not sleep.
 
+use crate::sync::atomic::{AtomicU32, Ordering, fence};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, Ordering, fence};
 
 use super::list::{Link, Linked, List};
 use super::{Deadline, Thread, current, schedule};
@@ -175,7 +175,7 @@ impl<'a> Waiter<'a> {
         if !unsafe { (*node.as_ptr()).link.is_linked() } {
             self.queue.link(&mut list, node);
         }
-        drop(list);
+        // Under the lock: a waker that unlinks the node finds its thread blocked.
         current().prepare_to_block();
     }
 

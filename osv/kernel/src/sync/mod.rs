@@ -13,6 +13,7 @@ use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, Ordering};
 
+pub use core::sync::atomic;
 pub use spin::Once;
 
 use crate::arch::IrqGuard;
