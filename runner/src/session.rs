@@ -37,6 +37,8 @@ const CRASH_CODE: i32 = 0x63;
 pub enum Event {
     /// The guest said a line on the control port.
     Said(String),
+    /// The control port is closed.
+    Silent,
     /// We got a signal.
     Signal(i32),
     /// The user pressed the escape key thrice.
@@ -86,7 +88,8 @@ pub fn run(vm: &Vm) -> io::Result<Outcome> {
     let pid = child.id();
     wait(child, events);
     send_window_size(&mut control, terminals);
-    let end = Session { vm, control, terminals, pid, inbox, verdict: None, impatience: Vec::new() }.run();
+    let end =
+        Session { vm, control, terminals, pid, inbox, verdict: None, is_silent: false, impatience: Vec::new() }.run();
     for drain in drains {
         let _ = drain.join();
     }
@@ -132,6 +135,7 @@ struct Session<'a> {
     pid: u32,
     inbox: Receiver<Event>,
     verdict: Option<Outcome>,
+    is_silent: bool,
     impatience: Vec<Instant>,
 }
 
@@ -149,6 +153,7 @@ impl Session<'_> {
                     return End { verdict: self.verdict, status };
                 }
                 Ok(Event::Said(line)) => self.hear(&line),
+                Ok(Event::Silent) => self.is_silent = true,
                 Ok(Event::Signal(signal)) => self.on_signal(signal),
                 Ok(Event::Escape) => self.kill(Outcome::Signaled(libc::SIGKILL)),
                 Err(RecvTimeoutError::Timeout) => {
@@ -165,11 +170,11 @@ impl Session<'_> {
 
     /// The control port's last lines may be on their way when QEMU is gone already.
     fn hear_the_rest(&mut self) {
-        while let Ok(event) = self.inbox.recv_timeout(Duration::from_secs(1)) {
-            match event {
-                Event::Said(line) if line.is_empty() => return,
-                Event::Said(line) => self.hear(&line),
-                _ => {}
+        while !self.is_silent {
+            match self.inbox.recv_timeout(Duration::from_secs(1)) {
+                Ok(Event::Said(line)) => self.hear(&line),
+                Ok(Event::Silent) | Err(_) => self.is_silent = true,
+                Ok(_) => {}
             }
         }
     }
@@ -289,16 +294,16 @@ fn wait(mut child: Child, events: Sender<Event>) {
     });
 }
 
-/// Sends each line of the control port as an event, and an empty one at its end.
+/// Sends each line of the control port as an event, and one at its end.
 fn listen(control: UnixStream, events: Sender<Event>) {
     thread::spawn(move || {
         for line in BufReader::new(control).lines() {
             let Ok(line) = line else { break };
-            if !line.is_empty() && events.send(Event::Said(line)).is_err() {
+            if events.send(Event::Said(line)).is_err() {
                 return;
             }
         }
-        let _ = events.send(Event::Said(String::new()));
+        let _ = events.send(Event::Silent);
     });
 }
 

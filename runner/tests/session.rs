@@ -33,7 +33,7 @@ impl Guest {
         // ours, and a file that is open for writing cannot be executed.
         let mut install = Command::new("install");
         let mut install = install.args(["-m", "755", "/dev/stdin"]).arg(&path).stdin(Stdio::piped()).spawn().unwrap();
-        write!(install.stdin.take().unwrap(), "{PRELUDE}{script}\n").unwrap();
+        writeln!(install.stdin.take().unwrap(), "{PRELUDE}{script}").unwrap();
         assert!(install.wait().unwrap().success());
         Self { path }
     }
