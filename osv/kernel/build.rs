@@ -4,9 +4,9 @@
 //! build that makes a bootable kernel is one line (package `osv-kernel-build` wraps it for users):
 //!
 //! ```text
-//! CARGO_ENCODED_RUSTFLAGS=$'-Crelocation-model=static\x1f-Ccode-model=kernel\x1f-Cno-redzone=yes\x1f-Cforce-frame-pointers=yes' \
-//!   cargo build -p osv-kernel --bin osv-kernel --features image --profile kernel \
-//!   --target x86_64-unknown-linux-gnu --target-dir target/kernel
+//! CARGO_ENCODED_RUSTFLAGS=$'-Crelocation-model=static\x1f-Ccode-model=kernel\x1f-Cno-redzone=yes\x1f-Cforce-frame-pointers=yes'
+//! \ cargo build -p osv-kernel --bin osv-kernel --features image --profile kernel \ --target
+//! x86_64-unknown-linux-gnu --target-dir target/kernel
 //! ```
 //!
 //! The result is an ELF executable with a PVH note, which `qemu-system-x86_64 -kernel` boots as it is. Its

@@ -24,7 +24,8 @@ impl StartUp for LocalApic {
     }
 }
 
-/// Starts all CPUs that the firmware lists, but the one that boots. One that does not come up is left out, with a word in the log.
+/// Starts all CPUs that the firmware lists, but the one that boots. One that does not come up is left out, with a
+/// word in the log.
 pub fn start_others() {
     let boot_id = apic::id();
     let others = drivers::platform().cpus.iter().copied().filter(|apic_id| *apic_id != boot_id);

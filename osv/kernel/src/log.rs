@@ -1,8 +1,8 @@
 //! The kernel's log: lines with a level, to the serial port.
 //!
-//! `kprint!` and `kprintln!` print as they are; `error!`, `warn!`, `info!` and `debug!` print a line if the [`Level`] that is set
-//! lets them, and compute nothing otherwise. `warn_once!` is for what a program does again and again, such as a call that is not
-//! there: each place in the source speaks once.
+//! `kprint!` and `kprintln!` print as they are; `error!`, `warn!`, `info!` and `debug!` print a line if the
+//! [`Level`] that is set lets them, and compute nothing otherwise. `warn_once!` is for what a program does again
+//! and again, such as a call that is not there: each place in the source speaks once.
 
 use crate::drivers::serial;
 use core::{

@@ -1,9 +1,9 @@
 //! Last words: what the kernel says when it cannot go on, and how it ends.
 //!
-//! A panic or a fault inside the kernel prints what happened, the CPU, the thread and program that the upper floors
-//! name through [`set_describe`], and the return addresses along the frame pointers in lines like `  #3 0xffffffff80123456`, which
-//! the runner turns into names. Then the VM ends through the debug-exit device with [`power::CRASH`].
-//! A panic during a panic ends it at once.
+//! A panic or a fault inside the kernel prints what happened, the CPU, the thread and program that the upper
+//! floors name through [`set_describe`], and the return addresses along the frame pointers in lines like `  #3
+//! 0xffffffff80123456`, which the runner turns into names. Then the VM ends through the debug-exit device with
+//! [`power::CRASH`]. A panic during a panic ends it at once.
 
 use crate::{
     arch::{self, TrapFrame, layout, power},
@@ -97,8 +97,8 @@ fn backtrace(rip: Option<u64>, mut frame_pointer: u64) {
         if frame_pointer < layout::DIRECT_MAP || !frame_pointer.is_multiple_of(8) || frame_pointer > u64::MAX - 16 {
             return;
         }
-        // SAFETY: a frame pointer of the kernel's points into a mapped stack; should it not, the fault that follows is
-        // reported as the second crash and ends the VM.
+        // SAFETY: a frame pointer of the kernel's points into a mapped stack; should it not, the fault that
+        // follows is reported as the second crash and ends the VM.
         let [next, address] = unsafe { (frame_pointer as *const [u64; 2]).read_volatile() };
         if address < layout::KERNEL_BASE {
             return;

@@ -1,8 +1,9 @@
 //! The first serial port, a 16550 at 0x3f8: where the kernel's log goes.
 //!
-//! Output is polled, so that it works from the first instruction to the last words of a panic. Each call prints its text whole:
-//! the lock keeps lines of different CPUs apart, and interrupts stay off while it is held, because handlers log, too. A
-//! panic ignores the lock rather than wait for a CPU that was stopped in the middle of a line.
+//! Output is polled, so that it works from the first instruction to the last words of a panic. Each call prints
+//! its text whole: the lock keeps lines of different CPUs apart, and interrupts stay off while it is held,
+//! because handlers log, too. A panic ignores the lock rather than wait for a CPU that was stopped in the middle
+//! of a line.
 
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};

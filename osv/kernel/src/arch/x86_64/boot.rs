@@ -1,10 +1,11 @@
 //! What the boot loader says about the machine, brought into one form.
 //!
 //! Every protocol has its own structures in memory; a parser for each turns them into a [`BootInfo`], and nothing
-//! above this file knows which one it was. All of it is a stranger's: a parser reads through [`Physical`], which refuses
-//! what lies outside the mapped memory, counts are capped, and memory ranges that are empty, wrap or overlap are put in
-//! order by [`MemoryMap::normalise`]: sorted, disjoint, and what anybody calls reserved is reserved.
-//! Command line and modules' names are copied, because the memory that holds them is free as soon as the frame allocator runs.
+//! above this file knows which one it was. All of it is a stranger's: a parser reads through [`Physical`], which
+//! refuses what lies outside the mapped memory, counts are capped, and memory ranges that are empty, wrap or
+//! overlap are put in order by [`MemoryMap::normalise`]: sorted, disjoint, and what anybody calls reserved is
+//! reserved. Command line and modules' names are copied, because the memory that holds them is free as soon as
+//! the frame allocator runs.
 
 use super::{entry::Protocol, layout};
 
@@ -102,8 +103,8 @@ impl MemoryMap {
 
     /// Puts what was reported in order.
     ///
-    /// Between two neighbouring borders the kind is the same everywhere, so it is enough to ask once per interval. Quadratic, over
-    /// the dozen entries of a real machine.
+    /// Between two neighbouring borders the kind is the same everywhere, so it is enough to ask once per
+    /// interval. Quadratic, over the dozen entries of a real machine.
     fn normalise(&mut self) {
         let reported = self.regions;
         let reported = &reported[..self.len];

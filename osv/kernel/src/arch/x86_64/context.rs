@@ -1,9 +1,10 @@
 //! [`Context`]: what the CPU needs to run a thread, and the switch from one to another.
 //!
-//! A switch is a function call that returns on another stack. Kernel threads are just that. Programs have more: FS and GS
-//! bases and the extended state (x87, vector registers), which the kernel itself never touches but for the lower halves of the
-//! vector registers, and these are in frames on the kernel stack by then. So it is enough to save extended state when a
-//! program's thread is switched away from, and to load it where another thread's is in the registers.
+//! A switch is a function call that returns on another stack. Kernel threads are just that. Programs have more:
+//! FS and GS bases and the extended state (x87, vector registers), which the kernel itself never touches but for
+//! the lower halves of the vector registers, and these are in frames on the kernel stack by then. So it is enough
+//! to save extended state when a program's thread is switched away from, and to load it where another thread's is
+//! in the registers.
 
 use core::arch::naked_asm;
 use core::cell::UnsafeCell;
@@ -45,7 +46,8 @@ pub struct Context {
 }
 
 // SAFETY:
-// - `extended` is touched by the CPU that runs or switches the context, with interrupts off, or by whoever has a context that was never run.
+// - `extended` is touched by the CPU that runs or switches the context, with interrupts off, or by whoever has a
+//   context that was never run.
 unsafe impl Sync for Context {}
 // SAFETY:
 // - nothing in it belongs to a CPU.
@@ -58,8 +60,8 @@ pub(super) const WORK: usize = offset_of!(Context, work);
 const NOWHERE: u32 = u32::MAX;
 
 impl Context {
-    /// A context that begins in `entry` at the top of a kernel stack, with interrupts off until `thread_start` (an upcall) turns them on.
-    /// One that will run a program has room for the program's state.
+    /// A context that begins in `entry` at the top of a kernel stack, with interrupts off until `thread_start`
+    /// (an upcall) turns them on. One that will run a program has room for the program's state.
     ///
     /// # Errors
     /// ENOMEM.
@@ -119,7 +121,8 @@ impl Context {
         unsafe { &mut *((self.entry_rsp + super::frame::SHADOW as u64) as *mut TrapFrame) }
     }
 
-    /// Gives a context that has not run yet the FS and GS bases and the extended state of the current program, whose frame (complete) is given.
+    /// Gives a context that has not run yet the FS and GS bases and the extended state of the current program,
+    /// whose frame (complete) is given.
     pub fn inherit(&self, frame: &TrapFrame) {
         self.fs_base.store(fs_base(), Relaxed);
         self.gs_base.store(gs_base(), Relaxed);
@@ -135,8 +138,8 @@ impl Context {
         self.fs_base.store(base, Relaxed);
     }
 
-    /// Runs `act` on the current program's extended state, saved to memory; loads it again from there after that. The frame's xmm
-    /// registers are part of it both ways.
+    /// Runs `act` on the current program's extended state, saved to memory; loads it again from there after that.
+    /// The frame's xmm registers are part of it both ways.
     pub(super) fn with_extended<R>(
         &self,
         frame: &mut TrapFrame,
@@ -190,7 +193,8 @@ pub fn set_current(context: &'static Context) {
     percpu::this().set_current(context);
 }
 
-/// Leaves the stack of `previous`, the current context, for that of `next`. Returns when `previous` runs again, on whatever CPU.
+/// Leaves the stack of `previous`, the current context, for that of `next`. Returns when `previous` runs again,
+/// on whatever CPU.
 ///
 /// # Safety
 /// - Interrupts are off.

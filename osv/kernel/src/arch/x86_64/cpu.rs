@@ -1,7 +1,7 @@
 //! Single instructions: control registers, MSRs, ports, interrupts on and off, the time stamp, random numbers.
 //!
-//! Each is a thin, inlined wrapper. Those that cannot break memory safety by themselves are safe functions, even where a
-//! silly argument stops the machine.
+//! Each is a thin, inlined wrapper. Those that cannot break memory safety by themselves are safe functions, even
+//! where a silly argument stops the machine.
 
 use core::arch::asm;
 
@@ -16,7 +16,8 @@ pub const RFLAGS_TF: u64 = 1 << 8;
 #[inline]
 pub fn interrupts_enabled() -> bool {
     let flags: u64;
-    // SAFETY: reads the flags by way of the stack; the kernel has no red zone of its own, and LLVM accounts for the push.
+    // SAFETY: reads the flags by way of the stack; the kernel has no red zone of its own, and LLVM accounts for
+    // the push.
     unsafe { asm!("pushfq", "pop {}", out(reg) flags, options(preserves_flags)) };
     flags & RFLAGS_IF != 0
 }

@@ -1,8 +1,8 @@
 //! GDT, task state and interrupt table.
 //!
-//! Kernel and programs share one code and one data segment of ring 0, the same as at boot. The task state only names the interrupt
-//! stacks: every vector has one, because the kernel is compiled with a red zone below its stack pointer. The interrupt table is the
-//! same for all CPUs.
+//! Kernel and programs share one code and one data segment of ring 0, the same as at boot. The task state only
+//! names the interrupt stacks: every vector has one, because the kernel is compiled with a red zone below its
+//! stack pointer. The interrupt table is the same for all CPUs.
 
 use core::arch::asm;
 use core::cell::UnsafeCell;

@@ -1,11 +1,12 @@
 //! The first instructions: from a boot loader's 32-bit protected mode to Rust.
 //!
-//! A hypervisor that knows PVH jumps to `pvh_entry` with paging off and EBX pointing to its
-//! `hvm_start_info`. Each boot protocol has such an entry of a few lines, which loads ESI with the physical address
-//! of its information and EBX with a [`Protocol`] number; what follows is shared: page tables that map the first
-//! 4 GiB three times over (identity, [`DIRECT_MAP`](super::layout::DIRECT_MAP), kernel), long mode, SSE, a cleared
-//! `.bss`, a stack. An application processor comes in real mode and joins where the page tables are there; it has no protocol
-//! (EBX = 0) and takes the stack that [`smp`](super::smp) offers it. Nothing is assumed to be zero, so that an image may be loaded without its `.bss`.
+//! A hypervisor that knows PVH jumps to `pvh_entry` with paging off and EBX pointing to its `hvm_start_info`.
+//! Each boot protocol has such an entry of a few lines, which loads ESI with the physical address of its
+//! information and EBX with a [`Protocol`] number; what follows is shared: page tables that map the first 4 GiB
+//! three times over (identity, [`DIRECT_MAP`](super::layout::DIRECT_MAP), kernel), long mode, SSE, a cleared
+//! `.bss`, a stack. An application processor comes in real mode and joins where the page tables are there; it has
+//! no protocol (EBX = 0) and takes the stack that [`smp`](super::smp) offers it. Nothing is assumed to be zero,
+//! so that an image may be loaded without its `.bss`.
 //!
 //! AT&T syntax, since LLVM's Intel parser does not take the 64-bit symbol arithmetic that the 32-bit code needs.
 

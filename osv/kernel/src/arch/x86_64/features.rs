@@ -3,7 +3,8 @@
 use core::arch::asm;
 use core::cell::UnsafeCell;
 
-use super::cpu::cpuid;
+use super::cpu::{cpuid, wrmsr};
+use super::msr;
 
 /// What the floors above and this one ask for.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +19,7 @@ pub struct Features {
     pub tsc_deadline: bool,
     pub invariant_tsc: bool,
     pub pages_1g: bool,
+    pub rdtscp: bool,
     pub hypervisor: bool,
     /// Components of extended state that programs may use: bits of XCR0.
     pub xcr0: u64,
@@ -51,6 +53,7 @@ static FEATURES: Cell = Cell(UnsafeCell::new(Features {
     tsc_deadline: false,
     invariant_tsc: false,
     pages_1g: false,
+    rdtscp: false,
     hypervisor: false,
     xcr0: 0b11,
     xsave_size: 512,
@@ -96,13 +99,14 @@ pub(super) unsafe fn detect() {
         tsc_deadline: bit(basic.ecx, 24),
         invariant_tsc: bit(power, 8),
         pages_1g: bit(extended, 26),
+        rdtscp: bit(extended, 27),
         hypervisor: bit(basic.ecx, 31),
         xcr0: if xsave { usable_xcr0() } else { 0b11 },
         xsave_size: 512,
         mxcsr_mask: mxcsr_mask(),
         hwcap: basic.edx,
     };
-    enable(&features);
+    enable(&features, 0);
     if xsave {
         features.xsave_size = (cpuid(0xd, 0).ebx as usize).max(MIN_XSAVE_SIZE);
     }
@@ -132,8 +136,8 @@ fn mxcsr_mask() -> u32 {
     }
 }
 
-/// Turns features on, on this CPU.
-pub(super) fn enable(features: &Features) {
+/// Turns features on, on this CPU, whose number programs get from `rdtscp` and `rdpid` as on Linux.
+pub(super) fn enable(features: &Features, cpu_id: usize) {
     const FSGSBASE: u64 = 1 << 16;
     const OSXSAVE: u64 = 1 << 18;
     let wanted = if features.fsgsbase { FSGSBASE } else { 0 } | if features.xsave { OSXSAVE } else { 0 };
@@ -145,6 +149,9 @@ pub(super) fn enable(features: &Features) {
         if features.xsave {
             asm!("xsetbv", in("ecx") 0, in("eax") features.xcr0 as u32, in("edx") (features.xcr0 >> 32) as u32,
                 options(nostack, preserves_flags));
+        }
+        if features.rdtscp {
+            wrmsr(msr::TSC_AUX, cpu_id as u64);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Extended state of programs: x87, SSE, AVX, AVX-512, in the format of XSAVE (or of FXSAVE on a CPU without it).
 //!
-//! The kernel uses only the lower halves of the vector registers, which entries save in frames; all else is still the program's while the
-//! kernel runs. [`ExtendedState`] is where it is kept while the thread does not run. Signal handlers find it in memory in the form
-//! that Linux gives it: [`save_for_signal`] and [`load_from_signal`]; what a program hands back there is checked, so that loading it
-//! cannot fault.
+//! The kernel uses only the lower halves of the vector registers, which entries save in frames; all else is still
+//! the program's while the kernel runs. `ExtendedState` is where it is kept while the thread does not run. Signal
+//! handlers find it in memory in the form that Linux gives it: [`save_for_signal`] and [`load_from_signal`]; what
+//! a program hands back there is checked, so that loading it cannot fault.
 
 use alloc::alloc::{Layout, alloc_zeroed, dealloc};
 use core::arch::asm;
@@ -70,14 +70,15 @@ impl ExtendedState {
         put(bytes, MXCSR, &DEFAULT_MXCSR.to_le_bytes());
     }
 
-    /// Saves this CPU's registers. The xmm registers are those of `frame`, if there is one; without, what is saved for them is of no
-    /// importance, because they are in a frame.
+    /// Saves this CPU's registers. The xmm registers are those of `frame`, if there is one; without, what is
+    /// saved for them is of no importance, because they are in a frame.
     #[inline]
     pub(super) fn save(&mut self, frame: Option<&TrapFrame>) {
         let features = features();
         // SAFETY:
         // - the area is aligned to 64 and has room for all that is enabled;
-        // - XSAVEOPT's optimisations only look at what XRSTOR did with the same area, and `load` always follows a change of it.
+        // - XSAVEOPT's optimisations only look at what XRSTOR did with the same area, and `load` always follows a
+        //   change of it.
         unsafe {
             let (low, high) = (features.xcr0 as u32, (features.xcr0 >> 32) as u32);
             let area = self.area.as_ptr();
@@ -211,8 +212,8 @@ pub fn signal_size() -> usize {
     features().xsave_size + if features().xsave { 4 } else { 0 }
 }
 
-/// Writes the current program's extended state, xmm registers from `frame`, as Linux puts it into a signal frame, and resets it
-/// to what a handler starts with. `to` has [`signal_size`] bytes.
+/// Writes the current program's extended state, xmm registers from `frame`, as Linux puts it into a signal frame,
+/// and resets it to what a handler starts with. `to` has [`signal_size`] bytes.
 pub fn save_for_signal(frame: &mut TrapFrame, to: &mut [u8]) {
     assert!(to.len() >= signal_size(), "a buffer of signal_size() bytes");
     current().with_extended(frame, |state| {
@@ -221,8 +222,8 @@ pub fn save_for_signal(frame: &mut TrapFrame, to: &mut [u8]) {
     });
 }
 
-/// Loads the current program's extended state, xmm registers into `frame`, from what a signal handler left. `None` resets it, as
-/// Linux does for a frame without any.
+/// Loads the current program's extended state, xmm registers into `frame`, from what a signal handler left.
+/// `None` resets it, as Linux does for a frame without any.
 ///
 /// # Errors
 /// EINVAL or EFAULT if it cannot be loaded; then the state is as a program starts with.

@@ -1,9 +1,9 @@
 //! Copying, filling and comparing memory: the functions that compiled code calls by name, and whole pages.
 //!
-//! Sixteen bytes at a time with legacy SSE, unrolled: `rep movsb` costs an emulator as much per byte as this per 16, and
-//! a real CPU does about as well with either on the sizes that a kernel copies. Ends are covered by one load
-//! that overlaps what is already copied, in place of a loop over single bytes; since blocks are loaded whole before they are
-//! stored, `memcpy` is `memmove` without the question for the direction.
+//! Sixteen bytes at a time with legacy SSE, unrolled: `rep movsb` costs an emulator as much per byte as this per
+//! 16, and a real CPU does about as well with either on the sizes that a kernel copies. Ends are covered by one
+//! load that overlaps what is already copied, in place of a loop over single bytes; since blocks are loaded whole
+//! before they are stored, `memcpy` is `memmove` without the question for the direction.
 
 use super::layout::PAGE_SIZE;
 use core::arch::naked_asm;
@@ -57,15 +57,15 @@ pub unsafe extern "C" fn copy_page(to: *mut u8, from: *const u8) {
     )
 }
 
-/// The functions of C that LLVM calls. On the host the C library has them.
-#[cfg(all(feature = "image", not(test)))]
+/// The functions of C that LLVM calls. On the host the C library has them; there these are only tested.
+#[cfg(any(feature = "image", test))]
 mod builtins {
     use core::arch::naked_asm;
 
     /// Copies `len` bytes between places that do not overlap.
     #[unsafe(naked)]
-    #[unsafe(no_mangle)]
-    unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
+    #[cfg_attr(not(test), unsafe(no_mangle))]
+    pub(super) unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
         naked_asm!(
             "mov rax, rdi",
             "cmp rdx, 16",
@@ -84,8 +84,8 @@ mod builtins {
 
     /// Copies `len` bytes between places that may overlap.
     #[unsafe(naked)]
-    #[unsafe(no_mangle)]
-    unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
+    #[cfg_attr(not(test), unsafe(no_mangle))]
+    pub(super) unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
         naked_asm!(
             "mov rax, rdi",
             "cmp rdx, 16",
@@ -229,8 +229,8 @@ mod builtins {
 
     /// Fills `len` bytes with `byte`.
     #[unsafe(naked)]
-    #[unsafe(no_mangle)]
-    unsafe extern "C" fn memset(to: *mut u8, byte: i32, len: usize) -> *mut u8 {
+    #[cfg_attr(not(test), unsafe(no_mangle))]
+    pub(super) unsafe extern "C" fn memset(to: *mut u8, byte: i32, len: usize) -> *mut u8 {
         naked_asm!(
             "mov rax, rdi",
             "movzx esi, sil",
@@ -287,8 +287,8 @@ mod builtins {
 
     /// Compares `len` bytes: negative, zero or positive, by the first that differ.
     #[unsafe(naked)]
-    #[unsafe(no_mangle)]
-    unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, len: usize) -> i32 {
+    #[cfg_attr(not(test), unsafe(no_mangle))]
+    pub(super) unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, len: usize) -> i32 {
         naked_asm!(
             "xor ecx, ecx",
             "sub rdx, 16",
@@ -329,15 +329,122 @@ mod builtins {
 
     /// Compares `len` bytes for equality only.
     #[unsafe(naked)]
-    #[unsafe(no_mangle)]
-    unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, len: usize) -> i32 {
+    #[cfg_attr(not(test), unsafe(no_mangle))]
+    pub(super) unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, len: usize) -> i32 {
         naked_asm!("jmp {memcmp}", memcmp = sym memcmp)
     }
 
     /// Length of a C string.
     #[unsafe(naked)]
-    #[unsafe(no_mangle)]
-    unsafe extern "C" fn strlen(string: *const u8) -> usize {
+    #[cfg_attr(not(test), unsafe(no_mangle))]
+    pub(super) unsafe extern "C" fn strlen(string: *const u8) -> usize {
         naked_asm!("mov rax, -1", "2:", "inc rax", "cmp byte ptr [rdi + rax], 0", "jne 2b", "ret",)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    /// Lengths around every limit in the code above.
+    fn lengths() -> impl Iterator<Item = usize> {
+        (0..300).chain([511, 512, 513, 1000, 4095, 4096, 4097])
+    }
+
+    fn pattern(len: usize) -> Vec<u8> {
+        (0..len).map(|i| (i * 7 + i / 251) as u8).collect()
+    }
+
+    #[test]
+    fn copies_every_length() {
+        for len in lengths() {
+            let from = pattern(len + 32);
+            for shift in [0, 1, 15] {
+                let mut to = std::vec![0xee; len + 64];
+                // SAFETY:
+                // - both are long enough.
+                let end = unsafe { builtins::memcpy(to.as_mut_ptr().add(shift), from.as_ptr().add(3), len) };
+                assert_eq!(end, to[shift..].as_mut_ptr());
+                assert_eq!(to[shift..shift + len], from[3..3 + len]);
+                assert!(to[..shift].iter().chain(&to[shift + len..]).all(|&byte| byte == 0xee), "{len}");
+            }
+        }
+    }
+
+    #[test]
+    fn moves_over_itself_either_way() {
+        for len in lengths() {
+            for (from, to) in [(0, 0), (0, 1), (1, 0), (0, 7), (16, 3), (0, 17), (100, 0), (0, 100), (0, 130)] {
+                let mut memory = pattern(len + 200);
+                let mut expected = memory.clone();
+                expected.copy_within(from..from + len, to);
+                let start = memory.as_mut_ptr();
+                // SAFETY:
+                // - both lie within the vector.
+                unsafe { builtins::memmove(start.add(to), start.add(from), len) };
+                assert_eq!(memory, expected, "{len} bytes from {from} to {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn fills_every_length() {
+        for len in lengths() {
+            let mut memory = std::vec![0xee; len + 40];
+            // SAFETY:
+            // - it is long enough.
+            unsafe { builtins::memset(memory.as_mut_ptr().add(5), 0x1a5, len) };
+            assert!(memory[5..5 + len].iter().all(|&byte| byte == 0xa5), "{len}");
+            assert!(memory[..5].iter().chain(&memory[5 + len..]).all(|&byte| byte == 0xee), "{len}");
+        }
+    }
+
+    #[test]
+    fn compares_as_unsigned_bytes() {
+        for len in 0..100 {
+            let a = pattern(len);
+            for at in 0..len {
+                let mut b = a.clone();
+                b[at] ^= 0x80;
+                // SAFETY:
+                // - both have `len` bytes.
+                let (order, differ) = unsafe {
+                    (builtins::memcmp(a.as_ptr(), b.as_ptr(), len), builtins::bcmp(a.as_ptr(), b.as_ptr(), len))
+                };
+                assert_eq!(order.signum(), if a[at] < b[at] { -1 } else { 1 });
+                assert_ne!(differ, 0);
+            }
+            // SAFETY:
+            // - as above.
+            assert_eq!(unsafe { builtins::memcmp(a.as_ptr(), a.clone().as_ptr(), len) }, 0);
+        }
+    }
+
+    #[test]
+    fn measures_strings() {
+        // SAFETY:
+        // - both end with a NUL.
+        unsafe {
+            assert_eq!(builtins::strlen(c"".as_ptr().cast()), 0);
+            assert_eq!(builtins::strlen(c"four".as_ptr().cast()), 4);
+        }
+    }
+
+    #[test]
+    fn copies_and_zeroes_pages() {
+        #[repr(align(4096))]
+        struct Page([u8; PAGE_SIZE]);
+        let mut from = Page([0; PAGE_SIZE]);
+        from.0.copy_from_slice(&pattern(PAGE_SIZE));
+        let mut to = Page([0xee; PAGE_SIZE]);
+        // SAFETY:
+        // - both are pages.
+        unsafe { copy_page(to.0.as_mut_ptr(), from.0.as_ptr()) };
+        assert!(to.0 == from.0);
+        // SAFETY:
+        // - it is a page.
+        unsafe { zero_page(to.0.as_mut_ptr()) };
+        assert!(to.0 == [0; PAGE_SIZE]);
     }
 }

@@ -1,8 +1,9 @@
 //! What each CPU has for itself, reached through GS.
 //!
-//! In the kernel GS leads to this CPU's [`PerCpu`], in a program to whatever the program likes; the entries swap the two. A field is
-//! read by one instruction relative to GS, so that it is right even if the thread moves to another CPU just after.
-//! The CPU's descriptor tables and the stacks on which interrupts arrive follow in the same [`CpuArea`].
+//! In the kernel GS leads to this CPU's [`PerCpu`], in a program to whatever the program likes; the entries swap
+//! the two. A field is read by one instruction relative to GS, so that it is right even if the thread moves to
+//! another CPU just after. The CPU's descriptor tables and the stacks on which interrupts arrive follow in the
+//! same [`CpuArea`].
 
 use alloc::alloc::{Layout, alloc_zeroed};
 use core::arch::asm;
@@ -56,7 +57,8 @@ pub(super) struct CpuArea {
 /// The stacks on which the CPU delivers interrupts and exceptions. All but the last are left at once.
 #[repr(C, align(64))]
 pub(super) struct InterruptStacks {
-    /// What the entry code copies away before anything else can arrive, and last words of a kernel stack that overflowed.
+    /// What the entry code copies away before anything else can arrive, and last words of a kernel stack that
+    /// overflowed.
     common: [u8; 8192],
     /// Debug exceptions, which can hit the entry code itself.
     debug: [u8; 1024],
@@ -185,7 +187,8 @@ pub fn cpu_id() -> usize {
     id
 }
 
-/// The local APIC's number of this CPU, as the code that started the CPU knows it; 0 on the boot CPU until it is told.
+/// The local APIC's number of this CPU, as the code that started the CPU knows it; 0 on the boot CPU until it is
+/// told.
 pub fn apic_id() -> u32 {
     this().apic_id
 }

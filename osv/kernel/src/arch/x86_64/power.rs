@@ -1,9 +1,9 @@
 //! The ways to end the machine that need no driver.
 //!
-//! A runner gives the VM QEMU's device `isa-debug-exit` at port 0xf4: a byte written there ends QEMU with
-//! `(byte << 1) | 1` as its exit code. [`CRASH`] means that the kernel itself failed. Without the device the write has no
-//! effect, and the machine is reset through the keyboard controller or, at last, by a triple fault, which hypervisors report or
-//! turn into an exit.
+//! A runner gives the VM QEMU's device `isa-debug-exit` at port 0xf4: a byte written there ends QEMU with `(byte
+//! << 1) | 1` as its exit code. [`CRASH`] means that the kernel itself failed. Without the device the write has
+//! no effect, and the machine is reset through the keyboard controller or, at last, by a triple fault, which
+//! hypervisors report or turn into an exit.
 
 use super::cpu;
 use core::arch::asm;

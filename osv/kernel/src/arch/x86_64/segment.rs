@@ -1,7 +1,8 @@
 //! FS and GS bases of the current program.
 //!
-//! With FSGSBASE programs may write them at any time, so they are read from the CPU whenever they are saved. The program's GS base is
-//! in the MSR that `swapgs` swaps with, while the kernel runs. An address that is not canonical would fault: it is not written.
+//! With FSGSBASE programs may write them at any time, so they are read from the CPU whenever they are saved. The
+//! program's GS base is in the MSR that `swapgs` swaps with, while the kernel runs. An address that is not
+//! canonical would fault: it is not written.
 
 use core::arch::asm;
 

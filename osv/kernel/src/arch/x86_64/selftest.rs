@@ -1,8 +1,9 @@
-//! Tests of the entries, on the machine itself: the feature `selftest` builds a kernel that runs these in place of booting.
+//! Tests of the entries, on the machine itself: the feature `selftest` builds a kernel that runs these in place
+//! of booting.
 //!
-//! The "programs" are small pieces of this kernel's text, run through the identity mapping of the boot page tables, so that their
-//! RIP is in the lower half. The local APIC's timer and NMIs to itself interrupt them as often as it goes. Everything is done in loops: an
-//! emulator takes interrupts only between blocks of code.
+//! The "programs" are small pieces of this kernel's text, run through the identity mapping of the boot page
+//! tables, so that their RIP is in the lower half. The local APIC's timer and NMIs to itself interrupt them as
+//! often as it goes. Everything is done in loops: an emulator takes interrupts only between blocks of code.
 
 use core::arch::naked_asm;
 use core::cell::UnsafeCell;
@@ -59,6 +60,7 @@ static SYSCALLS: SyscallTable = {
     table[4] = rewrite;
     table[5] = set_work;
     table[6] = clobber;
+    table[7] = check_signal_state;
     table
 };
 
@@ -123,6 +125,34 @@ extern "win64" fn clobber(frame: &mut TrapFrame) -> u64 {
         );
     }
     frame.rdi
+}
+
+complete_frame_first!(check_signal_state => signal_state_checked);
+
+/// A signal frame's extended state: what goes in comes out, and what cannot be loaded is refused. 0 if all is well.
+extern "win64" fn signal_state_checked(frame: &mut TrapFrame) -> u64 {
+    let before = frame.xmm;
+    let mut state = alloc::vec![0; fpu::signal_size()];
+    fpu::save_for_signal(frame, &mut state);
+    let is_reset = frame.xmm == [0; 16];
+    let good = state.clone();
+    let mut refused = 0;
+    if super::features().xsave {
+        for byte in 520..576 {
+            state[byte] = 1;
+            refused += u32::from(fpu::load_from_signal(frame, Some(&state)).is_err());
+            state[byte] = 0;
+        }
+        state[512..520].fill(0xff);
+    } else {
+        refused = 56;
+    }
+    state[24..28].fill(0xff);
+    let is_tamed = fpu::load_from_signal(frame, Some(&state)).is_ok();
+    let is_short_refused = fpu::load_from_signal(frame, Some(&good[..100])).is_err();
+    let is_loaded = fpu::load_from_signal(frame, Some(&good)).is_ok() && frame.xmm == before;
+    set_own_work(work::FRAME_REWRITTEN);
+    u64::from(!(is_reset && refused == 56 && is_tamed && is_short_refused && is_loaded))
 }
 
 fn set_own_work(bits: u32) {
@@ -236,7 +266,8 @@ macro_rules! check_pattern {
     };
 }
 
-/// Checks red zone, flags and vector registers round after round; R15 is the result. Ends with `ret` in the kernel, `exit` in a program.
+/// Checks red zone, flags and vector registers round after round; R15 is the result. Ends with `ret` in the
+/// kernel, `exit` in a program.
 macro_rules! interrupted_loop {
     ($name:ident, $($end:literal),*) => {
         #[unsafe(naked)]
@@ -313,6 +344,8 @@ unsafe extern "C" fn syscalls() {
         ".endr",
         "dec r14",
         "jnz 2b",
+        "mov eax, 7", "syscall", "or r15, rax",
+        check_pattern!(),
         // A frame that the kernel rewrites.
         "mov eax, 4",
         "syscall",
@@ -571,8 +604,6 @@ fn check_copies() {
         assert_eq!(usercopy::add_user(end as *mut u32, 1), None);
     }
     check("copies from nowhere", FAULTS.load(Relaxed) > 400);
-    let mut frame = TrapFrame::new(0, 0);
-    let _ = fpu::load_from_signal(&mut frame, None);
 }
 
 extern "C" fn overflow_stack(_: usize) -> ! {

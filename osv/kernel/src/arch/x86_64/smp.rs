@@ -1,8 +1,9 @@
 //! Starting the other CPUs.
 //!
-//! They are started one by one: the boot CPU makes an [`Offer`] (a stack, page tables, the CPU's own area), sends INIT and
-//! STARTUP, and waits until the CPU is up; that takes microseconds, for no delay of the old manuals is kept that no hypervisor needs.
-//! A CPU that does not come up in time loses its offer, so that it cannot take the next one's.
+//! They are started one by one: the boot CPU makes an `Offer` (a stack, page tables, the CPU's own area), sends
+//! INIT and STARTUP, and waits until the CPU is up; that takes microseconds, for no delay of the old manuals is
+//! kept that no hypervisor needs. A CPU that does not come up in time loses its offer, so that it cannot take the
+//! next one's.
 
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
@@ -40,8 +41,9 @@ pub trait StartUp {
     fn send_startup(&self, apic_id: u32, page: u8);
 }
 
-/// Starts CPU number `cpu_id`, which the local APIC knows as `apic_id`. It runs the upcall `ap_main` on the stack that ends at
-/// `stack_top`, which is its for good, with the page tables of this CPU. `trampoline` is a free page below 1 MiB. Only one CPU may start others.
+/// Starts CPU number `cpu_id`, which the local APIC knows as `apic_id`. It runs the upcall `ap_main` on the stack
+/// that ends at `stack_top`, which is its for good, with the page tables of this CPU. `trampoline` is a free page
+/// below 1 MiB. Only one CPU may start others.
 ///
 /// # Errors
 /// EINVAL for a number that is too large, ENOMEM, and ENODEV if the CPU did not come up.
@@ -103,7 +105,7 @@ pub(super) extern "C" fn ap_start() -> ! {
     // SAFETY:
     // - the offer is this CPU's until it says that it is up, and the area lives for ever.
     unsafe { (*OFFER.area.load(Ordering::Acquire)).load() };
-    features::enable(features::features());
+    features::enable(features::features(), percpu::cpu_id());
     syscall::init();
     OFFER.is_up.store(true, Ordering::Release);
     (upcalls::get().ap_main)(percpu::cpu_id())

@@ -1,16 +1,17 @@
 //! The `syscall` instruction, in ring 0.
 //!
-//! It leaves the program's stack and GS in place and keeps RIP in RCX and the flags in R11; the mask register has turned interrupts
-//! off. The entry changes GS and the stack at once, because a program's stack may be as small as it likes (Go), and
-//! writes the frame at the top of the thread's kernel stack.
+//! It leaves the program's stack and GS in place and keeps RIP in RCX and the flags in R11; the mask register has
+//! turned interrupts off. The entry changes GS and the stack at once, because a program's stack may be as small
+//! as it likes (Go), and writes the frame at the top of the thread's kernel stack.
 //!
-//! What makes it short: handlers follow the Win64 convention, so the compiler keeps RDI, RSI, RBX, RBP, R12–R15 and xmm6–15 wherever they
-//! are in danger, and the entry itself need only bring back six xmm and four general registers. The frame's general registers are all
-//! stored, for whoever wants to look at them; a frame that somebody has changed is loaded as a whole by
-//! [`trap_return`](super::trap::trap_return), and so is one with work to do before the program goes on.
+//! What makes it short: handlers follow the Win64 convention, so the compiler keeps RDI, RSI, RBX, RBP, R12–R15
+//! and xmm6–15 wherever they are in danger, and the entry itself need only bring back six xmm and four general
+//! registers. The frame's general registers are all stored, for whoever wants to look at them; a frame that
+//! somebody has changed is loaded as a whole by [`trap_return`](super::trap::trap_return), and so is one with
+//! work to do before the program goes on.
 //!
-//! Back to the program goes a plain jump: `sysret` would lead to ring 3. The flags come back with interrupts off still,
-//! and `sti` lets them in only after the jump.
+//! Back to the program goes a plain jump: `sysret` would lead to ring 3. The flags come back with interrupts off
+//! still, and `sti` lets them in only after the jump.
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
@@ -121,8 +122,8 @@ unsafe extern "C" fn syscall_entry() {
     )
 }
 
-/// Assembly at the start of a system call's handler: completes the frame in RCX while xmm6 to xmm15 are still the program's. For
-/// [`complete_frame_first`](crate::complete_frame_first).
+/// Assembly at the start of a system call's handler: completes the frame in RCX while xmm6 to xmm15 are still the
+/// program's. For [`complete_frame_first`](crate::complete_frame_first).
 #[doc(hidden)]
 #[unsafe(naked)]
 pub unsafe extern "win64" fn complete_frame(frame: &mut TrapFrame) {
@@ -138,8 +139,9 @@ pub unsafe extern "win64" fn complete_frame(frame: &mut TrapFrame) {
     )
 }
 
-/// Makes a system-call handler `$name` that completes the frame (see [`TrapFrame`](crate::arch::TrapFrame)) and goes on to
-/// `$handler`: for the calls that copy the caller's registers, which are clone, clone3, fork and vfork.
+/// Makes a system-call handler `$name` that completes the frame (see [`TrapFrame`](crate::arch::TrapFrame)) and
+/// goes on to `$handler`: for the calls that copy the caller's registers, which are clone, clone3, fork and
+/// vfork.
 #[macro_export]
 macro_rules! complete_frame_first {
     ($(#[$attribute:meta])* $visibility:vis $name:ident => $handler:path) => {
@@ -157,8 +159,8 @@ macro_rules! complete_frame_first {
     };
 }
 
-/// Starts, or goes on with, a program: loads all registers from `frame` and leaves the kernel stack for good. The thread's
-/// pending work is done first.
+/// Starts, or goes on with, a program: loads all registers from `frame` and leaves the kernel stack for good. The
+/// thread's pending work is done first.
 ///
 /// To be called on the kernel stack of the current context, which is a program's.
 pub fn enter_program(frame: &TrapFrame) -> ! {

@@ -1,16 +1,17 @@
 //! Interrupts and exceptions: from the vector to Rust and back.
 //!
-//! Every vector arrives on an interrupt stack with interrupts off. The stub moves the frame off it before anything else can
-//! arrive: from a program to the top of the current thread's kernel stack, from the kernel to below the interrupted RSP
-//! and its red zone. From then on it is like any function call: handlers may be interrupted, fault, and, for exceptions of code that had
-//! interrupts on, sleep.
+//! Every vector arrives on an interrupt stack with interrupts off. The stub moves the frame off it before
+//! anything else can arrive: from a program to the top of the current thread's kernel stack, from the kernel to
+//! below the interrupted RSP and its red zone. From then on it is like any function call: handlers may be
+//! interrupted, fault, and, for exceptions of code that had interrupts on, sleep.
 //!
-//! Who was interrupted? By RIP: the upper half is the kernel, and GS is as the kernel needs it. A program that jumps to a wild address
-//! in the upper half looks the same, so a RIP outside the kernel's text is decided by GS itself, which in a program is
-//! not in the upper half. NMI, machine check and double fault can hit between any two instructions of the entries, so they always ask GS,
-//! and stay on their stacks.
+//! Who was interrupted? By RIP: the upper half is the kernel, and GS is as the kernel needs it. A program that
+//! jumps to a wild address in the upper half looks the same, so a RIP outside the kernel's text is decided by GS
+//! itself, which in a program is not in the upper half. NMI, machine check and double fault can hit between any
+//! two instructions of the entries, so they always ask GS, and stay on their stacks.
 //!
-//! A kernel stack that overflows shows as a fault of the stub's own stores; this ends in last words on the interrupt stack.
+//! A kernel stack that overflows shows as a fault of the stub's own stores; this ends in last words on the
+//! interrupt stack.
 
 use core::arch::{global_asm, naked_asm};
 use core::mem::{offset_of, size_of};
@@ -74,8 +75,8 @@ const ON_STACK_RFLAGS: usize = 56;
 const ON_STACK_RSP: usize = 64;
 const ON_STACK_SS: usize = 72;
 
-/// What the three entries share: RAX = where the frame goes, RCX = `from_program`; three registers, vector and the CPU's frame at
-/// RSP. Ends with RSP = the frame, ESI = the vector.
+/// What the three entries share: RAX = where the frame goes, RCX = `from_program`; three registers, vector and
+/// the CPU's frame at RSP. Ends with RSP = the frame, ESI = the vector.
 macro_rules! move_frame {
     () => {
         concat!(
@@ -304,8 +305,8 @@ unsafe extern "C" fn paranoid_entry() {
     )
 }
 
-/// A debug exception. One that hits the kernel comes from a program that single-steps itself through a system call: it is
-/// ended there and then, since the entry code may be on any stack.
+/// A debug exception. One that hits the kernel comes from a program that single-steps itself through a system
+/// call: it is ended there and then, since the entry code may be on any stack.
 #[unsafe(naked)]
 unsafe extern "C" fn debug_entry() {
     naked_asm!(

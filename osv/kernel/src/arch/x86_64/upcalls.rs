@@ -8,13 +8,15 @@ use core::cell::UnsafeCell;
 use super::{TrapFrame, vector};
 use crate::panic;
 
-/// Numbers of the system-call table. The last one, 511, also gets all calls with numbers outside of it: it must be "no such call".
+/// Numbers of the system-call table. The last one, 511, also gets all calls with numbers outside of it: it must
+/// be "no such call".
 pub const SYSCALL_COUNT: usize = 512;
 
 /// A system call. It gets the frame in RCX and returns what goes into the program's RAX.
 ///
-/// The calling convention is Windows': it has the compiler preserve RDI, RSI and xmm6 to xmm15 wherever a handler or what it calls
-/// might change them, so that a small handler, which uses none of them, is not charged for saving them all.
+/// The calling convention is Windows': it has the compiler preserve RDI, RSI and xmm6 to xmm15 wherever a handler
+/// or what it calls might change them, so that a small handler, which uses none of them, is not charged for
+/// saving them all.
 pub type SyscallHandler = extern "win64" fn(&mut TrapFrame) -> u64;
 
 /// All system calls by number.
@@ -24,15 +26,18 @@ pub type SyscallTable = [SyscallHandler; SYSCALL_COUNT];
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Upcalls {
-    /// The handlers of the `syscall` instruction. Called with interrupts on. See [`TrapFrame`] for what of the frame is valid.
+    /// The handlers of the `syscall` instruction. Called with interrupts on. See [`TrapFrame`] for what of the
+    /// frame is valid.
     pub syscalls: &'static SyscallTable,
-    /// The way back to a program found bits in its context's `work`. Called with interrupts off, with a complete frame, again and
-    /// again until `work` is zero: each call must clear what it has handled. It may turn interrupts on, sleep, and rewrite the frame.
+    /// The way back to a program found bits in its context's `work`. Called with interrupts off, with a complete
+    /// frame, again and again until `work` is zero: each call must clear what it has handled. It may turn
+    /// interrupts on, sleep, and rewrite the frame.
     pub return_to_program: extern "C" fn(&mut TrapFrame),
     /// A new thread's stack runs for the first time, with interrupts off; its entry function is called next.
     pub thread_start: extern "C" fn(),
     /// A page fault, of a program or of the kernel, at an address, with the CPU's error code (bit 0: the page was
-    /// there, 1: a write, 4: an instruction fetch). Called with interrupts off; it may turn them on and sleep, if `frame.rflags` had them on.
+    /// there, 1: a write, 4: an instruction fetch). Called with interrupts off; it may turn them on and sleep, if
+    /// `frame.rflags` had them on.
     pub page_fault: fn(frame: &mut TrapFrame, address: u64, error: u64),
     /// Another exception, with its vector and error code. As for page faults.
     pub exception: fn(frame: &mut TrapFrame, vector: u8, error: u64),

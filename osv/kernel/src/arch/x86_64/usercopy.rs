@@ -1,9 +1,9 @@
 //! Access to a program's memory that survives a bad address.
 //!
-//! An instruction that may touch a program's memory stands in a table with an address to go on at. The page-fault handler
-//! of the floors above first tries to make the page present, as for the program's own accesses; only if it cannot, it asks [`fixup`] where
-//! the interrupted code wants to go on. The copy goes on byte by byte from where the last whole block was done, so that it
-//! reports exactly how far it came.
+//! An instruction that may touch a program's memory stands in a table with an address to go on at. The page-fault
+//! handler of the floors above first tries to make the page present, as for the program's own accesses; only if
+//! it cannot, it asks [`fixup`] where the interrupted code wants to go on. The copy goes on byte by byte from
+//! where the last whole block was done, so that it reports exactly how far it came.
 //!
 //! No function here checks that an address is the program's: that is the caller's part (`mem::user`).
 
@@ -62,7 +62,8 @@ macro_rules! fixup_line {
 /// Copies `len` bytes; returns how many could not be copied.
 ///
 /// # Safety
-/// - Where `to` and `from` are addresses of the kernel's, they are valid for `len` bytes; the program's may be anything in the lower half.
+/// - Where `to` and `from` are addresses of the kernel's, they are valid for `len` bytes; the program's may be
+///   anything in the lower half.
 /// - The two do not overlap.
 #[unsafe(naked)]
 pub unsafe extern "C" fn copy_user(to: *mut u8, from: *const u8, len: usize) -> usize {
@@ -188,8 +189,8 @@ pub unsafe extern "C" fn zero_user(to: *mut u8, len: usize) -> usize {
     )
 }
 
-/// Copies a string up to and including its NUL, at most `len` bytes. Returns its length without the NUL; `len` if there was none among
-/// these bytes; `None` if a byte before it could not be read.
+/// Copies a string up to and including its NUL, at most `len` bytes. Returns its length without the NUL; `len` if
+/// there was none among these bytes; `None` if a byte before it could not be read.
 ///
 /// # Safety
 /// - `to` is valid for `len` bytes; `from` may be anything in the lower half.
@@ -308,7 +309,8 @@ user_int!(u16, reg, ":x");
 user_int!(u32, reg, ":e");
 user_int!(u64, reg, ":r");
 
-/// Compares a word of the program's with `old` and exchanges it for `new` if equal. What it was before; `None` if the address is bad.
+/// Compares a word of the program's with `old` and exchanges it for `new` if equal. What it was before; `None` if
+/// the address is bad.
 ///
 /// # Safety
 /// - `word` is in the lower half, and aligned.
