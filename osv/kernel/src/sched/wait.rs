@@ -98,7 +98,7 @@ impl WaitQueue {
                 return Ok(value);
             }
             if let Some(errno) = reason_to_give_up(&thread, deadline) {
-                waiter.pass_on_wake_up();
+                waiter.give_up();
                 return Err(errno);
             }
             schedule();
@@ -179,14 +179,22 @@ impl<'a> Waiter<'a> {
         current().prepare_to_block();
     }
 
-    /// Hands a wake-up that this waiter got, but has no use for, to the next one.
-    fn pass_on_wake_up(&mut self) {
-        let list = self.queue.list.lock();
-        let was_woken = !self.node.link.is_linked();
-        drop(list);
-        if was_woken {
+    /// Leaves without the condition; a wake-up that came meanwhile goes to the next waiter.
+    fn give_up(&mut self) {
+        if !self.unlink() {
             self.queue.wake_one();
         }
+    }
+
+    /// Takes the node out. False if a waker did so before.
+    #[inline]
+    fn unlink(&mut self) -> bool {
+        let mut list = self.queue.list.lock();
+        let is_linked = self.node.link.is_linked();
+        if is_linked {
+            self.queue.unlink(&mut list, NonNull::from(&mut self.node));
+        }
+        is_linked
     }
 }
 
@@ -194,9 +202,6 @@ impl Drop for Waiter<'_> {
     #[inline]
     fn drop(&mut self) {
         current().stay_runnable();
-        let mut list = self.queue.list.lock();
-        if self.node.link.is_linked() {
-            self.queue.unlink(&mut list, NonNull::from(&mut self.node));
-        }
+        self.unlink();
     }
 }
