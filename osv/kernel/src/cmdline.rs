@@ -5,6 +5,7 @@
 //! runner passes programs by fw_cfg instead, where any bytes may stand; what is here is for boot loaders and hands.
 //! Bytes are bytes: nothing has to be UTF-8, and no input makes the parser panic.
 
+use crate::sync::Once;
 use alloc::vec::Vec;
 
 /// What the command line says.
@@ -50,6 +51,18 @@ pub struct MountOption {
 /// Why a command line is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub struct BadOption(pub Vec<u8>);
+
+static TEXT: Once<&'static [u8]> = Once::new();
+
+/// Remembers the whole command line for [`text`].
+pub fn remember(line: &'static [u8]) {
+    TEXT.call_once(|| line);
+}
+
+/// The command line that the kernel was booted with.
+pub fn text() -> &'static [u8] {
+    TEXT.get().copied().unwrap_or_default()
+}
 
 /// The text that `--help` and unknown options print.
 pub const HELP: &str = "\

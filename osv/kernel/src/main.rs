@@ -38,7 +38,8 @@ fn kernel_main(boot: &'static BootInfo, problem: Option<BootError>) -> ! {
 }
 
 /// What the command line says; a wrong one ends the VM with the list of options.
-fn options(boot: &BootInfo) -> Options {
+fn options(boot: &'static BootInfo) -> Options {
+    cmdline::remember(boot.cmdline());
     match Options::parse(boot.cmdline()) {
         Ok(options) if options.wants_help => give_help(),
         Ok(options) => options,

@@ -46,6 +46,8 @@ struct Queue {
     idle: *const Thread,
     /// When `current` was last accounted for.
     accounted_ns: u64,
+    /// How often the CPU has switched.
+    switches: u64,
 }
 
 /// The scheduler's own reference to a thread.
@@ -77,6 +79,7 @@ impl Cpu {
                 current: ptr::null(),
                 idle: ptr::null(),
                 accounted_ns: 0,
+                switches: 0,
             }),
             previous: AtomicPtr::new(ptr::null_mut()),
             slice_end_ns: AtomicU64::new(u64::MAX),
@@ -192,6 +195,27 @@ pub fn runnable_threads() -> usize {
     ONLINE.load().iter().map(|cpu_id| waiting_on(cpu_id) + usize::from(!IDLE.load().contains(cpu_id))).sum()
 }
 
+/// How long `cpu_id` has been idle, in nanoseconds.
+pub fn idle_time_ns(cpu_id: usize) -> u64 {
+    let _irq = IrqGuard::new();
+    let queue = CPUS[cpu_id % MAX_CPUS].queue.lock();
+    if queue.idle.is_null() {
+        return 0;
+    }
+    // SAFETY:
+    // - the idle thread of a CPU is never dropped.
+    let accounted_ns = unsafe { (*queue.idle).cpu_time_ns.load(Ordering::Relaxed) };
+    let is_idle = ptr::eq(queue.current, queue.idle);
+    let running_ns = if is_idle { clock::monotonic_ns().saturating_sub(queue.accounted_ns) } else { 0 };
+    accounted_ns + running_ns
+}
+
+/// How often all CPUs have switched between threads since boot.
+pub fn switch_count() -> u64 {
+    let _irq = IrqGuard::new();
+    ONLINE.load().iter().map(|cpu_id| CPUS[cpu_id].queue.lock().switches).sum()
+}
+
 fn waiting_on(cpu_id: usize) -> usize {
     let _irq = IrqGuard::new();
     CPUS[cpu_id].queue.lock().waiting.len()
@@ -248,6 +272,7 @@ fn switch_if_needed() -> Option<Arc<Thread>> {
         return None;
     }
     queue.current = next;
+    queue.switches += 1;
     drop(queue);
     switch_to(cpu, previous, next)
 }

@@ -120,6 +120,11 @@ pub fn monotonic_ns() -> u64 {
     VDSO_DATA.consistent(|data| data.monotonic_at(tsc()))
 }
 
+/// The rate of the TSC in kHz, as far as it is known by now.
+pub fn tsc_khz() -> u64 {
+    Scale::from_factor(VDSO_DATA.factor.load(Ordering::Relaxed)).inverse().apply(1_000_000)
+}
+
 /// Nanoseconds since 1970 (UTC).
 #[inline]
 pub fn realtime_ns() -> u64 {

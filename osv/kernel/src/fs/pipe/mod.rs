@@ -35,6 +35,8 @@ pub use splice::Place;
 
 /// Capacity of a new pipe.
 pub const DEFAULT_CAPACITY: usize = 16 * PAGE;
+/// The most that F_SETPIPE_SZ gives to those who are not root.
+pub const MAX_UNPRIVILEGED_CAPACITY: usize = 1 << 20;
 /// The most that F_SETPIPE_SZ gives: what a ring's bookkeeping can be trusted with.
 const MAX_CAPACITY: usize = 1 << 31;
 
