@@ -4,8 +4,8 @@
 //!
 //! The parsers are pure: they read memory through [`Physical`] and return a [`Platform`]. Tables come from the
 //! hypervisor and are taken as hostile: each length is bounded, each checksum checked, a broken table counts as absent.
-//! The byte code of the DSDT is not interpreted; its one object that matters, `\_S5`, is found by its bytes, and only
-//! when the machine is switched off, since the scan costs more than all other tables together. The crate `acpi` was
+//! The byte code of the DSDT is not interpreted. The two things in it that matter are found by their bytes: `\_S5`, when the
+//! machine is switched off, and the virtio devices of machines without PCI. The crate `acpi` was
 //! weighed: it maps each table through a handler of twenty functions and brings an AML machine, for what is 200 lines here.
 
 use alloc::vec::Vec;
@@ -368,6 +368,46 @@ fn small_integer(code: &[u8]) -> Option<(u8, &[u8])> {
     }
 }
 
+/// A virtio device in memory, as the byte code of a machine without PCI describes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VirtioPlace {
+    /// Physical address of its registers.
+    pub address: u64,
+    /// Bytes of registers.
+    pub len: usize,
+    /// Its input of the interrupt controllers.
+    pub gsi: u32,
+}
+
+/// The virtio devices in the DSDT: after each name of that kind of device comes its buffer of resources, with a range of
+/// memory and an interrupt in it.
+pub fn virtio_places<P: Physical>(memory: &P, dsdt: u64) -> Vec<VirtioPlace> {
+    const NAME: &[u8; 8] = b"LNRO0005";
+    /// Where the resources end at last.
+    const REACH: usize = 96;
+    let Some(code) = table_unchecked(memory, dsdt).filter(|t| is_checksum_good(t)) else { return Vec::new() };
+    let named = code.windows(NAME.len()).enumerate().filter(|(_, bytes)| bytes == NAME);
+    let places = named.filter_map(|(at, _)| {
+        let rest = code.get(at + NAME.len()..)?;
+        virtio_resources(rest.get(..rest.len().min(REACH))?)
+    });
+    places.take(ENTRIES_MAX).collect()
+}
+
+/// The first range of memory in a buffer of resources, and the first interrupt after it.
+fn virtio_resources(bytes: &[u8]) -> Option<VirtioPlace> {
+    const MEMORY: [u8; 3] = [0x86, 9, 0];
+    const INTERRUPT: [u8; 3] = [0x89, 6, 0];
+    let find = |from: usize, tag: [u8; 3]| bytes.get(from..)?.windows(3).position(|w| w == tag).map(|at| from + at);
+    let memory = find(0, MEMORY)?;
+    let interrupt = find(memory + 12, INTERRUPT)?;
+    Some(VirtioPlace {
+        address: u64::from(u32_at(bytes, memory + 4)?),
+        len: u32_at(bytes, memory + 8)? as usize,
+        gsi: u32_at(bytes, interrupt + 5)?,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -459,6 +499,17 @@ mod tests {
         let image = image(&[table(b"DSDT", &code)]);
         let dsdt = 0x1000 + 36 + HEADER_LEN as u64 + 4;
         assert_eq!(soft_off_types(&image, dsdt), Some([5, 1]));
+    }
+
+    #[test]
+    fn virtio_devices_are_found_in_byte_code() {
+        let mut code = b"..LNRO0005\0junk".to_vec();
+        code.extend([0x86, 9, 0, 1, 0, 0x0e, 0xb0, 0xfe, 0, 2, 0, 0, 0x89, 6, 0, 1, 1, 23, 0, 0, 0, 0x79]);
+        code.extend(b"LNRO0005\x86\x09\x00");
+        let image = image(&[table(b"DSDT", &code)]);
+        let dsdt = 0x1000 + 36 + HEADER_LEN as u64 + 4;
+        let place = VirtioPlace { address: 0xfeb0_0e00, len: 512, gsi: 23 };
+        assert_eq!(virtio_places(&image, dsdt), [place]);
     }
 
     #[test]

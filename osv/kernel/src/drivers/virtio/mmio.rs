@@ -1,9 +1,11 @@
 //! Virtio over memory-mapped registers, as microvm and Firecracker have it: version 2, and QEMU's legacy version 1.
 //!
-//! Nothing announces such devices but the kernel's command line: `virtio_mmio.device=SIZE@ADDRESS:IRQ`, once for each.
+//! Such devices are announced by the kernel's command line, `virtio_mmio.device=SIZE@ADDRESS:IRQ` once for each, or by
+//! ACPI's byte code.
 
 use super::queue::Layout;
 use super::{Handler, connect_line};
+use crate::drivers::acpi::VirtioPlace;
 use crate::drivers::io::Mmio;
 use crate::drivers::irq::LineMode;
 use crate::errno::{Errno, Result};
@@ -39,26 +41,15 @@ mod register {
     pub const CONFIG: usize = 0x100;
 }
 
-/// Where a device lies, as the command line says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// Physical address of the registers.
-    pub address: u64,
-    /// Bytes of registers.
-    pub len: usize,
-    /// Input of the interrupt controller.
-    pub irq: u32,
-}
-
 /// The devices that a kernel command line names.
-pub fn from_cmdline(cmdline: &[u8]) -> impl Iterator<Item = Place> {
+pub fn from_cmdline(cmdline: &[u8]) -> impl Iterator<Item = VirtioPlace> {
     cmdline.split(|byte| byte.is_ascii_whitespace()).filter_map(|word| {
         let text = core::str::from_utf8(word.strip_prefix(b"virtio_mmio.device=")?).ok()?;
         let (size, rest) = text.split_once('@')?;
         let mut fields = rest.split(':');
         let (address, irq) = (fields.next()?, fields.next()?);
         let len = usize::try_from(parse_size(size)?).ok()?;
-        Some(Place { address: parse_number(address)?, len, irq: u32::try_from(parse_number(irq)?).ok()? })
+        Some(VirtioPlace { address: parse_number(address)?, len, gsi: u32::try_from(parse_number(irq)?).ok()? })
     })
 }
 
@@ -84,13 +75,13 @@ fn parse_size(text: &str) -> Option<u64> {
 #[derive(Debug, Clone, Copy)]
 pub struct MmioTransport {
     window: Mmio,
-    irq: u32,
+    gsi: u32,
     is_legacy: bool,
 }
 
 impl MmioTransport {
     /// The device at `place` and its type, if there is one.
-    pub fn probe(place: Place) -> Option<(Self, u16)> {
+    pub fn probe(place: VirtioPlace) -> Option<(Self, u16)> {
         let window = Mmio::map(place.address, place.len.clamp(WINDOW_MIN, WINDOW_MAX)).ok()?;
         let is_legacy = match (window.read32(register::MAGIC), window.read32(register::VERSION)) {
             (MAGIC, 1) => true,
@@ -98,7 +89,7 @@ impl MmioTransport {
             _ => return None,
         };
         let kind = u16::try_from(window.read32(register::DEVICE)).ok().filter(|kind| *kind != 0)?;
-        Some((Self { window, irq: place.irq, is_legacy }, kind))
+        Some((Self { window, gsi: place.gsi, is_legacy }, kind))
     }
 
     pub(super) fn device_features(&self) -> u64 {
@@ -166,7 +157,7 @@ impl MmioTransport {
             status != 0
         };
         // The line stays up until the device is acknowledged: a missed edge would be lost for ever.
-        connect_line(self.irq, LineMode { is_level: true, is_active_low: false }, acknowledge, handler)
+        connect_line(self.gsi, LineMode { is_level: true, is_active_low: false }, acknowledge, handler)
     }
 
     #[inline]
@@ -193,7 +184,10 @@ mod tests {
         let places: Vec<_> = from_cmdline(line).collect();
         assert_eq!(
             places,
-            [Place { address: 0xfeb0_0000, len: 512, irq: 5 }, Place { address: 0xd000_1000, len: 4096, irq: 6 }]
+            [
+                VirtioPlace { address: 0xfeb0_0000, len: 512, gsi: 5 },
+                VirtioPlace { address: 0xd000_1000, len: 4096, gsi: 6 }
+            ]
         );
     }
 

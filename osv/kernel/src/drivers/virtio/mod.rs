@@ -13,6 +13,8 @@ pub mod queue;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use crate::drivers::acpi;
+use crate::drivers::io::FirmwareMemory;
 use crate::drivers::irq::{self, LineMode};
 use crate::errno::{Errno, Result};
 use crate::sync::SpinLock;
@@ -195,11 +197,14 @@ fn connect_line(gsi: u32, mode: LineMode, is_ours: impl Fn() -> bool + Sync + 's
 /// Devices that nobody has taken yet.
 static FREE: SpinLock<Vec<Device>> = SpinLock::new(Vec::new());
 
-/// Finds all devices: on PCI, and in memory where the kernel's command line says so.
+/// Finds all devices: on PCI, and in memory where the kernel's command line or ACPI say so.
 pub fn find_all(cmdline: &[u8]) {
     let on_pci = crate::drivers::pci::functions().iter().filter_map(PciTransport::probe);
     let found = on_pci.map(|(transport, kind)| (Transport::Pci(transport), kind));
-    let in_memory = mmio::from_cmdline(cmdline).filter_map(MmioTransport::probe);
+    let platform = crate::drivers::platform();
+    let dsdt = platform.power.dsdt.filter(|_| platform.hardware_reduced);
+    let in_tables = dsdt.map(|dsdt| acpi::virtio_places(&FirmwareMemory, dsdt)).unwrap_or_default();
+    let in_memory = mmio::from_cmdline(cmdline).chain(in_tables).filter_map(MmioTransport::probe);
     let found = found.chain(in_memory.map(|(transport, kind)| (Transport::Mmio(transport), kind)));
     let devices: Vec<Device> = found.map(|(transport, kind)| Device { transport, kind, features: 0 }).collect();
     FREE.lock().extend(devices);
