@@ -9,7 +9,7 @@ use osv_concurrency_tests::sched::{Deadline, Mutex, RwLock, WaitQueue, spawn};
 use osv_concurrency_tests::sync::atomic;
 
 /// Random schedules per test; each takes well below a millisecond.
-const SCHEDULES: usize = 3_000;
+const SCHEDULES: usize = 10_000;
 
 fn explore(test: impl Fn() + Send + Sync + 'static) {
     shuttle::check_random(test, SCHEDULES);

@@ -98,7 +98,6 @@ impl WaitQueue {
                 return Ok(value);
             }
             if let Some(errno) = reason_to_give_up(&thread, deadline) {
-                waiter.give_up();
                 return Err(errno);
             }
             schedule();
@@ -179,13 +178,6 @@ impl<'a> Waiter<'a> {
         current().prepare_to_block();
     }
 
-    /// Leaves without the condition; a wake-up that came meanwhile goes to the next waiter.
-    fn give_up(&mut self) {
-        if !self.unlink() {
-            self.queue.wake_one();
-        }
-    }
-
     /// Takes the node out. False if a waker did so before.
     #[inline]
     fn unlink(&mut self) -> bool {
@@ -199,9 +191,13 @@ impl<'a> Waiter<'a> {
 }
 
 impl Drop for Waiter<'_> {
+    /// Leaves the queue. A wake-up that came after the waiter last linked itself was not what made it leave: it goes
+    /// to the next one.
     #[inline]
     fn drop(&mut self) {
         current().stay_runnable();
-        self.unlink();
+        if !self.unlink() {
+            self.queue.wake_one();
+        }
     }
 }
