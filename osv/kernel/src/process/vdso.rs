@@ -9,6 +9,15 @@
 //! needed for it: every address in it is a distance between two labels. All functions are leaves that never touch
 //! the stack, so that one entry of unwind information describes them all.
 
+use alloc::sync::Arc;
+
+use crate::arch::layout::KERNEL_BASE;
+use crate::drivers::clock;
+use crate::errno::{Errno, Result};
+use crate::mem::frame::Frame;
+use crate::mem::object::PageSource;
+use crate::sync::Once;
+
 /// Bytes of the image, and of the data page below it.
 pub const SIZE: usize = 4096;
 
@@ -243,6 +252,35 @@ osv_vdso_image:
     .popsection
 "#
 );
+
+/// A page of the kernel's image that every program maps.
+struct KernelPage(u64);
+
+impl PageSource for KernelPage {
+    fn size(&self) -> u64 {
+        SIZE as u64
+    }
+
+    fn page(&self, _index: u64, _for_write: bool) -> Result<Frame> {
+        Frame::from_phys_static(self.0 - KERNEL_BASE).ok_or(Errno::EFAULT)
+    }
+
+    fn cached(&self, index: u64) -> Option<Frame> {
+        self.page(index, false).ok()
+    }
+}
+
+/// The code, to be mapped readable and executable.
+pub fn code_pages() -> Arc<dyn PageSource> {
+    static PAGE: Once<Arc<KernelPage>> = Once::new();
+    PAGE.call_once(|| Arc::new(KernelPage(image().as_ptr().addr() as u64))).clone()
+}
+
+/// The clock's numbers, to be mapped readable just below the code.
+pub fn data_pages() -> Arc<dyn PageSource> {
+    static PAGE: Once<Arc<KernelPage>> = Once::new();
+    PAGE.call_once(|| Arc::new(KernelPage((&raw const clock::VDSO_DATA).addr() as u64))).clone()
+}
 
 /// The image: an ELF file of one page that is also what to map.
 pub fn image() -> &'static [u8; SIZE] {

@@ -288,7 +288,7 @@ impl CurrentThread {
 
     /// The thread for the scheduler's own use, which does not outlive the thread's run.
     #[inline(always)]
-    pub(super) fn forever(self) -> &'static Thread {
+    pub fn forever(self) -> &'static Thread {
         self.thread
     }
 

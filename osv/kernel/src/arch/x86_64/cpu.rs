@@ -58,6 +58,15 @@ pub fn pause() {
     core::hint::spin_loop();
 }
 
+/// The control and status register of SSE, which is the program's also while the kernel runs.
+pub fn mxcsr() -> u32 {
+    let mut value = 0_u32;
+    // SAFETY:
+    // - every 64-bit CPU has SSE; it stores 4 bytes to `value`.
+    unsafe { asm!("stmxcsr [{}]", in(reg) &raw mut value, options(nostack, preserves_flags)) };
+    value
+}
+
 /// The time stamp counter.
 #[inline]
 pub fn rdtsc() -> u64 {

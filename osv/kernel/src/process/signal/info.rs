@@ -84,6 +84,12 @@ impl SignalInfo {
         self
     }
 
+    /// The same, with the number of intervals that a timer has missed.
+    pub const fn with_overrun(mut self, overrun: u32) -> SignalInfo {
+        self.payload[0] = pair(self.timer(), overrun);
+        self
+    }
+
     /// The signal, if the number is one: programs can write what they like.
     pub const fn signal(&self) -> Option<Signal> {
         Signal::new(self.number as u32)

@@ -1,0 +1,145 @@
+//! Sessions, process groups and the controlling terminal: see setsid(2), setpgid(2), tty_ioctl(4).
+//!
+//! A terminal driver implements [`Terminal`] and keeps the foreground group itself; this keeps which terminal
+//! controls which session, and tells the driver when the session's leader ends.
+
+use alloc::sync::Arc;
+
+use super::signal::info::SignalInfo;
+use super::signal::set::Signal;
+use super::{current_process, signal, tree};
+use crate::errno::{Errno, Result};
+use crate::sync::{IrqOff, SpinLock};
+
+/// A terminal that can control a session.
+pub trait Terminal: Send + Sync {
+    /// The group that may read, and gets the terminal's signals; 0 for none.
+    fn foreground_group(&self) -> u32;
+    /// The session's leader has ended, or has given the terminal up: it controls no session any more.
+    fn on_session_end(&self);
+    /// Its device number, for `/proc/PID/stat`.
+    fn device_number(&self) -> u64;
+}
+
+/// A session.
+pub struct Session {
+    id: u32,
+    terminal: SpinLock<Option<Arc<dyn Terminal>>, IrqOff>,
+}
+
+impl Session {
+    pub(super) fn new(id: u32) -> Arc<Session> {
+        Arc::new(Session { id, terminal: SpinLock::new(None) })
+    }
+
+    /// The number of the process that began it.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The terminal that controls it.
+    pub fn terminal(&self) -> Option<Arc<dyn Terminal>> {
+        self.terminal.lock().clone()
+    }
+
+    /// Takes the terminal away.
+    pub(super) fn take_terminal(&self) -> Option<Arc<dyn Terminal>> {
+        self.terminal.lock().take()
+    }
+}
+
+/// The session of the process that runs.
+pub fn current_session() -> Option<Arc<Session>> {
+    tree::lock().node(current_process().pid()).map(|node| Arc::clone(&node.session))
+}
+
+/// Makes `terminal` control the session of the process that runs (`TIOCSCTTY`). EPERM unless the process leads its
+/// session and that has no terminal yet.
+pub fn set_terminal(terminal: Arc<dyn Terminal>) -> Result<()> {
+    let session = current_session().ok_or(Errno::ESRCH)?;
+    let mut slot = session.terminal.lock();
+    if session.id != current_process().pid() || slot.is_some() {
+        return Err(Errno::EPERM);
+    }
+    *slot = Some(terminal);
+    Ok(())
+}
+
+/// The session gives its terminal up (`TIOCNOTTY` of its leader, a hang-up). The foreground group is told.
+pub fn release_terminal(session: &Session) {
+    let Some(terminal) = session.take_terminal() else { return };
+    let foreground = terminal.foreground_group();
+    terminal.on_session_end();
+    if foreground != 0 {
+        let _ = signal_group(foreground, Signal::SIGHUP);
+        let _ = signal_group(foreground, Signal::SIGCONT);
+    }
+}
+
+/// Sends a signal of the kernel's to all processes of a group. Callable from interrupts. ESRCH if there is no such group.
+pub fn signal_group(group: u32, signal: Signal) -> Result<()> {
+    let tree = tree::lock();
+    tree.group(group).ok_or(Errno::ESRCH)?;
+    for node in tree.members(group).filter(|node| node.status.is_none()) {
+        let _ = signal::send::to_process(&node.process, signal, SignalInfo::from_kernel(signal));
+    }
+    Ok(())
+}
+
+/// The session of a group (ESRCH).
+pub fn session_of_group(group: u32) -> Result<u32> {
+    tree::lock().group(group).map(|group| group.session.id()).ok_or(Errno::ESRCH)
+}
+
+/// Whether nobody outside the group, but in its session, could let it go on if it stopped.
+pub fn is_orphaned(group: u32) -> bool {
+    tree::lock().is_orphaned(group, None)
+}
+
+/// `setsid`.
+pub fn begin() -> Result<u32> {
+    let process = current_process();
+    let mut tree = tree::lock();
+    if tree.group(process.pid()).is_some() {
+        return Err(Errno::EPERM);
+    }
+    tree.begin_session(process.pid());
+    Ok(process.pid())
+}
+
+/// `setpgid`: moves `pid`, the process that runs or one of its children that has not run `execve`, to `group`.
+pub fn set_group(pid: u32, group: u32) -> Result<()> {
+    let current = current_process();
+    let pid = if pid == 0 { current.pid() } else { pid };
+    let group = if group == 0 { pid } else { group };
+    let mut tree = tree::lock();
+    let node = tree.node(pid).ok_or(Errno::ESRCH)?;
+    let process = Arc::clone(&node.process);
+    let session = Arc::clone(&node.session);
+    if pid != current.pid() {
+        if process.parent_pid() != current.pid() {
+            return Err(Errno::ESRCH);
+        }
+        if process.session_id() != current.session_id() {
+            return Err(Errno::EPERM);
+        }
+        if process.has_execed.load(core::sync::atomic::Ordering::Relaxed) {
+            return Err(Errno::EACCES);
+        }
+    }
+    if session.id() == pid {
+        return Err(Errno::EPERM);
+    }
+    let is_allowed = match tree.group(group) {
+        Some(group) => group.session.id() == session.id(),
+        None => group == pid,
+    };
+    if !is_allowed {
+        return Err(Errno::EPERM);
+    }
+    if process.group_id() != group {
+        tree.leave_group(pid, process.group_id());
+        tree.join_group(pid, group, session);
+    }
+    Ok(())
+}

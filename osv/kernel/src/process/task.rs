@@ -1,0 +1,335 @@
+//! A task: one thread of a program.
+
+use alloc::sync::{Arc, Weak};
+use core::any::Any;
+use core::ops::Deref;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use super::credentials::Credentials;
+use super::signal::altstack::AltStack;
+use super::signal::fault::Fault;
+use super::signal::queue::Queue;
+use super::signal::set::SignalSet;
+use super::structure::Process;
+use crate::arch::TrapFrame;
+use crate::errno::Result;
+use crate::fs::{FdTable, FsContext};
+use crate::sched::{self, Extension, Thread};
+use crate::sync::{IrqOff, Once, SpinLock};
+use crate::syscall::SysResult;
+use alloc::boxed::Box;
+
+/// Bytes of a task's name with its final NUL.
+pub const NAME_SIZE: usize = 16;
+
+/// How a call goes on after a signal: what `restart_syscall` runs.
+pub type Restart = Box<dyn FnOnce() -> SysResult + Send>;
+
+/// One thread of a program.
+pub struct Task {
+    /// Changes only when the task becomes the first of its process by `execve`.
+    tid: AtomicU32,
+    process: Arc<Process>,
+    thread: Once<Weak<Thread>>,
+    pub(super) signals: TaskSignals,
+    credentials: SpinLock<Arc<Credentials>>,
+    files: SpinLock<Option<Arc<FdTable>>>,
+    fs: SpinLock<Option<Arc<FsContext>>>,
+    name: SpinLock<[u8; NAME_SIZE]>,
+    /// Where to write 0 and wake a futex when the task ends.
+    pub(super) clear_child_tid: AtomicU64,
+    /// Where to write its id when it starts.
+    pub(super) set_child_tid: AtomicU64,
+    pub(super) robust_list: AtomicU64,
+    pub(super) restart: SpinLock<Option<Restart>>,
+    /// Whoever called `vfork` and waits for this task to be done with its memory.
+    pub(super) vfork: SpinLock<Option<Arc<super::clone::Release>>>,
+    /// The registers with which a new task starts.
+    pub(super) first_frame: SpinLock<Option<Box<TrapFrame>>>,
+    /// The signal that the task's end of its parent sends (`PR_SET_PDEATHSIG`).
+    pub(super) parent_death_signal: AtomicU32,
+    pub(super) is_exiting: AtomicBool,
+    /// What the program asked for; scheduling here is always by fair shares.
+    pub(super) policy: AtomicU32,
+    pub(super) rt_priority: AtomicU32,
+    pub(super) timer_slack_ns: AtomicU64,
+}
+
+/// What signals need to know of a task. The mask is changed by the task itself only.
+pub(super) struct TaskSignals {
+    pub(super) blocked: AtomicU64,
+    /// The mask while `sigtimedwait` listens for signals that are blocked otherwise; else equal to nothing.
+    pub(super) awaited: AtomicU64,
+    /// The mask to restore when a call that replaced it for its duration is over.
+    pub(super) saved_mask: SpinLock<Option<SignalSet>>,
+    pub(super) pending: SpinLock<Queue, IrqOff>,
+    pub(super) alt_stack: SpinLock<AltStack>,
+    /// SIGKILL, or the end of the process, has reached the task.
+    pub(super) is_killed: AtomicBool,
+    pub(super) last_fault: SpinLock<Fault>,
+}
+
+/// What a new task starts with.
+pub(super) struct NewTask {
+    pub(super) tid: u32,
+    pub(super) process: Arc<Process>,
+    pub(super) blocked: SignalSet,
+    pub(super) alt_stack: AltStack,
+    pub(super) credentials: Arc<Credentials>,
+    pub(super) files: Arc<FdTable>,
+    pub(super) fs: Arc<FsContext>,
+    pub(super) name: [u8; NAME_SIZE],
+}
+
+impl Task {
+    pub(super) fn new(new: NewTask) -> Task {
+        Task {
+            tid: AtomicU32::new(new.tid),
+            process: new.process,
+            thread: Once::new(),
+            signals: TaskSignals {
+                blocked: AtomicU64::new(new.blocked.0),
+                awaited: AtomicU64::new(0),
+                saved_mask: SpinLock::new(None),
+                pending: SpinLock::new(Queue::new()),
+                alt_stack: SpinLock::new(new.alt_stack),
+                is_killed: AtomicBool::new(false),
+                last_fault: SpinLock::new(Fault::default()),
+            },
+            credentials: SpinLock::new(new.credentials),
+            files: SpinLock::new(Some(new.files)),
+            fs: SpinLock::new(Some(new.fs)),
+            name: SpinLock::new(new.name),
+            clear_child_tid: AtomicU64::new(0),
+            set_child_tid: AtomicU64::new(0),
+            robust_list: AtomicU64::new(0),
+            restart: SpinLock::new(None),
+            vfork: SpinLock::new(None),
+            first_frame: SpinLock::new(None),
+            parent_death_signal: AtomicU32::new(0),
+            is_exiting: AtomicBool::new(false),
+            policy: AtomicU32::new(0),
+            rt_priority: AtomicU32::new(0),
+            timer_slack_ns: AtomicU64::new(50_000),
+        }
+    }
+
+    /// Its id: what `gettid` returns.
+    #[inline]
+    pub fn tid(&self) -> u32 {
+        self.tid.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_tid(&self, tid: u32) {
+        self.tid.store(tid, Ordering::Relaxed);
+    }
+
+    /// The process that it belongs to.
+    #[inline]
+    pub fn process(&self) -> &Arc<Process> {
+        &self.process
+    }
+
+    /// Whether the process began with it.
+    pub fn is_leader(&self) -> bool {
+        self.tid() == self.process.pid()
+    }
+
+    /// Takes over how the parent is scheduled.
+    pub(super) fn inherit_scheduling(&self, parent: &Task) {
+        let copy = |to: &AtomicU32, from: &AtomicU32| to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        copy(&self.policy, &parent.policy);
+        copy(&self.rt_priority, &parent.rt_priority);
+        self.timer_slack_ns.store(parent.timer_slack_ns.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    pub(super) fn set_thread(&self, thread: &Arc<Thread>) {
+        self.thread.call_once(|| Arc::downgrade(thread));
+    }
+
+    /// The scheduler's side of it; `None` before it starts and after it has ended.
+    pub fn thread(&self) -> Option<Arc<Thread>> {
+        self.thread.get()?.upgrade()
+    }
+
+    /// Whether it is on its way out.
+    pub fn is_exiting(&self) -> bool {
+        self.is_exiting.load(Ordering::Relaxed)
+    }
+
+    /// Who it is.
+    #[inline]
+    pub fn credentials(&self) -> Arc<Credentials> {
+        Arc::clone(&self.credentials.lock())
+    }
+
+    pub(crate) fn set_credentials(&self, new: Credentials) {
+        let new = Arc::new(new);
+        let old = core::mem::replace(&mut *self.credentials.lock(), new);
+        drop(old);
+    }
+
+    /// Its descriptors. A task that has given them up at its end sees an empty table.
+    #[inline]
+    pub fn files(&self) -> Arc<FdTable> {
+        match &*self.files.lock() {
+            Some(files) => Arc::clone(files),
+            None => Arc::new(FdTable::new()),
+        }
+    }
+
+    /// Its descriptors, if it has not given them up.
+    pub fn try_files(&self) -> Option<Arc<FdTable>> {
+        self.files.lock().clone()
+    }
+
+    /// Root, working directory and umask, if it has not given them up.
+    #[inline]
+    pub fn try_fs(&self) -> Option<Arc<FsContext>> {
+        self.fs.lock().clone()
+    }
+
+    /// Root, working directory and umask.
+    ///
+    /// # Panics
+    /// If the task has come to its end and given them up: nothing opens paths from there.
+    #[inline]
+    pub fn fs(&self) -> Arc<FsContext> {
+        match self.try_fs() {
+            Some(fs) => fs,
+            None => panic!("task {} has no working directory any more", self.tid()),
+        }
+    }
+
+    pub(super) fn set_files(&self, files: Option<Arc<FdTable>>) {
+        let old = core::mem::replace(&mut *self.files.lock(), files);
+        drop(old);
+    }
+
+    pub(super) fn set_fs(&self, fs: Option<Arc<FsContext>>) {
+        let old = core::mem::replace(&mut *self.fs.lock(), fs);
+        drop(old);
+    }
+
+    /// Gives the task a descriptor table of its own, if it shares one (`unshare`, `execve`).
+    pub fn unshare_files(&self) {
+        let files = self.files();
+        if Arc::strong_count(&files) > 2 {
+            self.set_files(Some(Arc::new(files.duplicate())));
+        }
+    }
+
+    /// Gives the task a working directory of its own, if it shares one.
+    pub fn unshare_fs(&self) {
+        let fs = self.fs();
+        if Arc::strong_count(&fs) > 2 {
+            self.set_fs(Some(Arc::new(fs.duplicate())));
+        }
+    }
+
+    /// The name, padded with zeros: what `ps` shows.
+    pub fn name(&self) -> [u8; NAME_SIZE] {
+        *self.name.lock()
+    }
+
+    /// The name as text.
+    pub fn name_text(&self) -> alloc::string::String {
+        let name = self.name();
+        let end = name.iter().position(|&byte| byte == 0).unwrap_or(NAME_SIZE);
+        alloc::string::String::from_utf8_lossy(name.get(..end).unwrap_or_default()).into_owned()
+    }
+
+    /// Sets the name to the first 15 bytes of `name`.
+    pub fn set_name(&self, name: &[u8]) {
+        let mut padded = [0; NAME_SIZE];
+        for (place, &byte) in padded.iter_mut().take(NAME_SIZE - 1).zip(name.iter().take_while(|&&byte| byte != 0)) {
+            *place = byte;
+        }
+        *self.name.lock() = padded;
+    }
+
+    /// Remembers how the current call goes on should a signal without handler interrupt it; the caller returns the
+    /// error that this gives. See restart_syscall(2).
+    pub fn restart_with(&self, restart: Restart) -> crate::errno::Errno {
+        *self.restart.lock() = Some(restart);
+        crate::errno::Errno::ERESTART_RESTARTBLOCK
+    }
+}
+
+impl Extension for Task {
+    fn switch_to(&self) {
+        self.process.activate_space();
+    }
+
+    fn name(&self) -> [u8; NAME_SIZE] {
+        Task::name(self)
+    }
+}
+
+/// The task that asks. Stays on its own thread.
+#[derive(Clone, Copy)]
+pub struct Current {
+    task: &'static Arc<dyn Extension>,
+    concrete: &'static Task,
+    not_send: core::marker::PhantomData<*const ()>,
+}
+
+impl Current {
+    /// A reference that can be kept.
+    pub fn arc(self) -> Arc<Task> {
+        let extension: Arc<dyn Extension> = Arc::clone(self.task);
+        let any: Arc<dyn Any + Send + Sync> = extension;
+        match any.downcast() {
+            Ok(task) => task,
+            Err(_) => unreachable!("the type was checked when this was made"),
+        }
+    }
+
+    /// The reference, for as long as the thread lives.
+    #[inline]
+    pub fn task(self) -> &'static Task {
+        self.concrete
+    }
+}
+
+impl Deref for Current {
+    type Target = Task;
+    #[inline]
+    fn deref(&self) -> &Task {
+        self.concrete
+    }
+}
+
+/// The task that runs, unless this is a thread of the kernel's own.
+#[inline]
+pub fn try_current_task() -> Option<Current> {
+    let task = sched::current().forever().extension()?;
+    let any: &'static dyn Any = &**task;
+    Some(Current { task, concrete: any.downcast_ref()?, not_send: core::marker::PhantomData })
+}
+
+/// The task that runs.
+///
+/// # Panics
+/// On a thread of the kernel's own.
+#[inline]
+pub fn current_task() -> Current {
+    match try_current_task() {
+        Some(task) => task,
+        None => panic!("a kernel thread is not a task"),
+    }
+}
+
+/// The process that runs.
+///
+/// # Panics
+/// On a thread of the kernel's own.
+#[inline]
+pub fn current_process() -> &'static Arc<Process> {
+    current_task().task().process()
+}
+
+/// The descriptors of the task that runs.
+pub fn current_files() -> Result<Arc<FdTable>> {
+    try_current_task().map(|task| task.files()).ok_or(crate::errno::Errno::EBADF)
+}
