@@ -9,6 +9,7 @@
 mod clocks;
 pub mod epoll;
 mod eventfd;
+pub mod inotify;
 mod poll;
 mod pollee;
 mod ready;
@@ -17,6 +18,7 @@ mod timerfd;
 pub use clocks::Clock;
 pub use epoll::Epoll;
 pub use eventfd::EventFd;
+pub use inotify::Inotify;
 pub use poll::{PollEntry, poll_files};
 pub use pollee::{Observer, PollEvents, Pollee, Watch};
 pub use timerfd::{SettingFlags, TimerFd, TimerSetting, on_clock_set};
