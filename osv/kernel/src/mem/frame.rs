@@ -101,7 +101,13 @@ impl Frame {
     /// Whether nobody else has a handle of this frame or maps it.
     #[inline]
     pub fn is_sole_owner(&self) -> bool {
-        self.is_counted() && pool::word(self.number()).load(Ordering::Acquire) == 1
+        self.has_owners(1)
+    }
+
+    /// Whether exactly `count` handles of this frame exist, this one and those in page tables included.
+    #[inline]
+    pub(super) fn has_owners(&self, count: u64) -> bool {
+        self.is_counted() && pool::word(self.number()).load(Ordering::Acquire) == count
     }
 
     /// Gives up the handle without counting down: the caller keeps the count elsewhere, as in a page-table entry.

@@ -19,7 +19,9 @@ pub mod page_cache;
 pub mod paging;
 pub mod phys;
 pub mod reclaim;
+pub mod space;
 pub mod stack;
+pub mod tlb;
 pub mod user;
 
 pub use frame::{BigFrame, Frame};

@@ -7,6 +7,8 @@ use alloc::vec::Vec;
 
 use super::frame::Frame;
 use super::mappers::Mappers;
+use super::page_cache::PageCache;
+use super::phys::PAGE_SIZE;
 use crate::errno::{Errno, Result};
 
 /// Where the pages of a mapped object come from.
@@ -72,5 +74,62 @@ impl<T: AsRef<[u8]> + Send + Sync> MappingName for T {
         if out.try_reserve(self.as_ref().len()).is_ok() {
             out.extend_from_slice(self.as_ref());
         }
+    }
+}
+
+/// Memory that processes share without a file: MAP_SHARED|MAP_ANONYMOUS. Pages come as they are touched.
+pub struct SharedMemory {
+    pages: PageCache,
+    size: u64,
+}
+
+impl SharedMemory {
+    /// `size` bytes of zeros.
+    pub fn new(size: u64) -> SharedMemory {
+        SharedMemory { pages: PageCache::new(), size }
+    }
+}
+
+impl PageSource for SharedMemory {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn page(&self, index: u64, _for_write: bool) -> Result<Frame> {
+        self.pages.get_or_zeroed(index)
+    }
+
+    fn cached(&self, index: u64) -> Option<Frame> {
+        self.pages.get(index)
+    }
+
+    fn cached_run(&self, first: u64, count: usize, found: &mut dyn FnMut(u64, Frame)) {
+        self.pages.get_run(first, count, found);
+    }
+}
+
+/// Pages that the kernel made for programs to see: the vDSO and its data.
+pub struct FixedPages {
+    frames: Vec<Frame>,
+}
+
+impl FixedPages {
+    /// These frames, in order.
+    pub fn new(frames: Vec<Frame>) -> FixedPages {
+        FixedPages { frames }
+    }
+}
+
+impl PageSource for FixedPages {
+    fn size(&self) -> u64 {
+        (self.frames.len() * PAGE_SIZE) as u64
+    }
+
+    fn page(&self, index: u64, _for_write: bool) -> Result<Frame> {
+        self.cached(index).ok_or(Errno::EFAULT)
+    }
+
+    fn cached(&self, index: u64) -> Option<Frame> {
+        self.frames.get(usize::try_from(index).ok()?).cloned()
     }
 }

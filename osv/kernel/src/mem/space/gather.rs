@@ -1,0 +1,151 @@
+//! Taking pages away: entries first, then every CPU's memory of them, then the frames.
+
+use super::{AddressSpace, PAGE};
+use crate::errno::Result;
+use crate::mem::paging::{Entry, Flags, Found, TABLE_BYTES};
+use crate::mem::{Frame, tlb};
+
+/// Frames that are freed at once.
+const BATCH: usize = 128;
+
+/// Entries that have been taken out, whose frames may be freed once no CPU knows them any more.
+struct Gather<'a> {
+    space: &'a AddressSpace,
+    entries: [Entry; BATCH],
+    count: usize,
+    /// What has to be forgotten.
+    start: u64,
+    end: u64,
+}
+
+impl<'a> Gather<'a> {
+    fn new(space: &'a AddressSpace) -> Self {
+        Gather { space, entries: [Entry::EMPTY; BATCH], count: 0, start: u64::MAX, end: 0 }
+    }
+
+    fn add(&mut self, entry: Entry, addr: u64, len: u64) {
+        if self.count == BATCH {
+            self.finish();
+        }
+        self.entries[self.count] = entry;
+        self.count += 1;
+        self.start = self.start.min(addr);
+        self.end = self.end.max(addr + len);
+    }
+
+    fn finish(&mut self) {
+        if self.count == 0 {
+            return;
+        }
+        tlb::flush(self.space, self.start, self.end);
+        for &entry in &self.entries[..self.count] {
+            // SAFETY:
+            // - the entry was taken out of its table, and no CPU has it cached.
+            unsafe { free(entry) };
+        }
+        (self.count, self.start, self.end) = (0, u64::MAX, 0);
+    }
+}
+
+/// Frees what an entry owns.
+///
+/// # Safety
+/// - It was taken out of its table.
+unsafe fn free(entry: Entry) {
+    // SAFETY:
+    // - passed on.
+    unsafe {
+        if entry.has(Flags::BIG) {
+            drop(entry.into_big_frame());
+        } else {
+            drop(entry.into_frame());
+        }
+    }
+}
+
+impl AddressSpace {
+    /// Makes `addr` a border of pages: a big page that it cuts becomes small ones. The areas' lock is held alone.
+    pub(super) fn split_big_at(&self, addr: u64) -> Result<()> {
+        if addr % TABLE_BYTES == 0 {
+            return Ok(());
+        }
+        match self.tables.find(addr) {
+            Found::Big(slot) => self.tables.split_big(slot),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes all big pages that touch `start` to `end` small ones. The areas' lock is held alone.
+    pub(super) fn split_big_pages(&self, start: u64, end: u64) -> Result<()> {
+        let mut at = start;
+        while at < end {
+            at = match self.tables.find(at) {
+                Found::Hole(next) => next,
+                Found::Big(slot) => {
+                    self.tables.split_big(slot)?;
+                    (at | (TABLE_BYTES - 1)) + 1
+                }
+                Found::Page(_) => (at | (TABLE_BYTES - 1)) + 1,
+            };
+        }
+        Ok(())
+    }
+
+    /// Takes all pages from `start` up to `end` out and frees them. Big pages that lie across a border have been split,
+    /// or else stay, and their part in the range becomes zeros. The areas' lock is held alone.
+    pub(super) fn unmap_pages(&self, start: u64, end: u64) {
+        let mut gather = Gather::new(self);
+        self.tables.for_each(start, end, |addr, slot, is_big| {
+            if !is_big {
+                let entry = slot.take();
+                self.count_page(entry, -1);
+                gather.add(entry, addr, PAGE);
+            } else if start <= addr && addr + TABLE_BYTES <= end {
+                let entry = slot.take();
+                self.count_big(-1);
+                gather.add(entry, addr, TABLE_BYTES);
+            } else {
+                let (from, to) = (start.max(addr), end.min(addr + TABLE_BYTES));
+                // SAFETY:
+                // - the big page is this process' own, and stays while the areas' lock is held alone.
+                unsafe { crate::mem::phys::zero_frames(slot.get().phys() + (from - addr), (to - from) as usize) };
+            }
+        });
+        gather.finish();
+    }
+
+    /// Frees page tables around `start` to `end`, where nothing is mapped any more, between areas that end at `floor` and
+    /// start at `ceiling`. The areas' lock is held alone.
+    pub(super) fn free_tables(&self, start: u64, end: u64, floor: u64, ceiling: u64) {
+        let (below, above) = (start & !(TABLE_BYTES - 1), end.next_multiple_of(TABLE_BYTES));
+        let first = if below >= floor { below } else { below + TABLE_BYTES };
+        let last = if above <= ceiling { above } else { above - TABLE_BYTES };
+        if first >= last {
+            return;
+        }
+        let mut frames: [Option<Frame>; 16] = [const { None }; 16];
+        let mut count = 0;
+        self.tables.take_tables(start, end, floor, ceiling, &mut |frame| {
+            if count == frames.len() {
+                tlb::flush(self, start, end);
+                frames.fill(None);
+                count = 0;
+            }
+            frames[count] = Some(frame);
+            count += 1;
+        });
+        if count != 0 {
+            // CPUs cache upper entries, too; forgetting any page of the range forgets those.
+            tlb::flush(self, start, end);
+        }
+    }
+
+    /// Frees all pages of a space that no CPU uses any more.
+    pub(super) fn free_all_pages(&mut self) {
+        self.tables.for_each(0, crate::mem::layout::USER_END, |_, slot, _| {
+            // SAFETY:
+            // - the entry is taken out, and no CPU has the space loaded.
+            unsafe { free(slot.take()) };
+        });
+    }
+}

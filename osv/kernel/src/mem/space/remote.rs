@@ -1,0 +1,88 @@
+//! Memory of another process: for `process_vm_readv`, `/proc/PID/mem`, and the kernel's own look at a program that has
+//! just been loaded.
+
+use super::fault::{Access, Fault};
+use super::{AddressSpace, PAGE};
+use crate::errno::{Errno, Result};
+use crate::mem::frame::Frame;
+use crate::mem::paging::{Flags, Found};
+use crate::mem::phys::{PAGE_SIZE, to_virt};
+use crate::mem::user::{Dest, Source};
+
+impl AddressSpace {
+    /// Reads from `addr` into `dst` until that is full or a page cannot be read: how much. EFAULT if nothing was.
+    pub fn read_remote(&self, addr: u64, dst: &mut Dest<'_>) -> Result<usize> {
+        let before = dst.moved();
+        self.each_page(addr, dst.remaining(), Access::Read, |frame, within, len| frame.read_to(within, len, dst))
+            .or_else(|errno| if dst.moved() == before { Err(errno) } else { Ok(()) })?;
+        Ok(dst.moved() - before)
+    }
+
+    /// Writes `src` to `addr` until that is used up or a page cannot be written: how much. EFAULT if nothing was.
+    pub fn write_remote(&self, addr: u64, src: &mut Source<'_>) -> Result<usize> {
+        let before = src.moved();
+        self.each_page(addr, src.remaining(), Access::Write, |frame, within, len| frame.write_from(within, len, src))
+            .or_else(|errno| if src.moved() == before { Err(errno) } else { Ok(()) })?;
+        Ok(src.moved() - before)
+    }
+
+    /// Calls `visit` with the frame of each page of a range, made accessible, and the part of it that is in the range.
+    fn each_page(
+        &self,
+        addr: u64,
+        len: usize,
+        access: Access,
+        mut visit: impl FnMut(&Frame, usize, usize) -> Result<usize>,
+    ) -> Result<()> {
+        let mut at = addr;
+        let end = addr.checked_add(len as u64).ok_or(Errno::EFAULT)?;
+        while at < end {
+            let within = (at % PAGE) as usize;
+            let step = (PAGE_SIZE - within).min((end - at) as usize);
+            let frame = self.frame_at(at, access)?;
+            if visit(&frame, within, step)? < step {
+                return Err(Errno::EFAULT);
+            }
+            at += step as u64;
+        }
+        Ok(())
+    }
+
+    /// The frame of the page at `addr`, made accessible first.
+    fn frame_at(&self, addr: u64, access: Access) -> Result<Frame> {
+        loop {
+            self.handle_fault(addr, access).map_err(|fault| match fault {
+                Fault::OutOfMemory => Errno::ENOMEM,
+                _ => Errno::EFAULT,
+            })?;
+            if let Some(frame) = self.share_frame_at(addr, access) {
+                return Ok(frame);
+            }
+            // A big page has one owner, so the part that is wanted can only be shared once it is split.
+            let _areas = self.areas.write();
+            if let Found::Big(slot) = self.tables.find(addr) {
+                self.tables.split_big(slot)?;
+            }
+        }
+    }
+
+    /// The frame of the page at `addr`, if it is there, small, and ready for `access`.
+    fn share_frame_at(&self, addr: u64, access: Access) -> Option<Frame> {
+        // With the areas' lock shared pages stay; they may only be replaced, which `replacing` keeps away.
+        let _areas = self.areas.read();
+        let _replacing = self.replacing.lock();
+        let Found::Page(slot) = self.tables.find(addr) else { return None };
+        let entry = slot.get();
+        let is_ready = !entry.is_empty() && (access != Access::Write || entry.has(Flags::WRITE));
+        // SAFETY:
+        // - the entry stands in its table and stays there: both locks are held.
+        is_ready.then(|| unsafe { entry.share_frame() })
+    }
+
+    /// The word at `addr` where the kernel sees it, and the frame that keeps it there: an address by which all processes
+    /// that share the page know the same futex. EFAULT if it cannot be read.
+    pub fn futex_key(&self, addr: u64) -> Result<u64> {
+        let frame = self.frame_at(addr, Access::Read)?;
+        Ok(to_virt(frame.phys()) as u64 + addr % PAGE)
+    }
+}
