@@ -40,7 +40,7 @@ pub fn boot(machine: &Machine, program: &Path, args: &[String]) -> Result<Output
 }
 
 /// The uncompressed kernel, downloaded at the first use.
-fn vmlinux() -> Result<PathBuf> {
+pub fn vmlinux() -> Result<PathBuf> {
     let cache = build::cache()?;
     let vmlinux = cache.join("vmlinux");
     if !vmlinux.exists() {

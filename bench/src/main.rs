@@ -73,7 +73,7 @@ fn main() -> Result<()> {
             print!("{sizes}");
         }
     }
-    let over = reports.iter().map(Report::misses).sum::<usize>();
+    let over = reports.iter().map(Report::misses).sum::<usize>() + sizes.as_ref().map_or(0, sizes::Sizes::misses);
     if options.check && over > 0 {
         bail!("{over} rows are over their budget or missing");
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::build;
 use crate::vm::{self, Machine, Output};
@@ -22,7 +22,7 @@ pub fn run(machine: &Machine, rows: &[String]) -> Result<Output> {
 pub fn boot(machine: &Machine, program: &Path, args: &[String]) -> Result<Output> {
     let mut command = Command::new(osv()?);
     command
-        .args(["run", "--quiet", "--machine", &machine.name])
+        .args(["run", "--machine", &machine.name])
         .args(["--memory", &format!("{}M", machine.memory_mib), "--cpus", &machine.cpus.to_string()])
         .arg("--rootfs")
         .arg(rootfs(program)?);
@@ -43,7 +43,9 @@ fn rootfs(program: &Path) -> Result<PathBuf> {
 
 /// The command `osv`, built beside this one.
 fn osv() -> Result<PathBuf> {
-    let name = std::env::current_exe()?.with_file_name("osv");
-    anyhow::ensure!(name.exists(), "{} is missing: run cargo build -p osv-runner", name.display());
-    Ok(name)
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.args(["build", "-q", "-p", "osv-runner", "--bin", "osv"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    ensure!(build.status()?.success(), "{build:?} failed");
+    Ok(std::env::current_exe()?.with_file_name("osv"))
 }

@@ -139,11 +139,7 @@ impl fmt::Display for Report {
             let [linux, osv] = [&self.linux, &self.osv].map(|measured| measured.get(row.name).copied());
             let ratio = linux.zip(osv).filter(|&(linux, _)| linux > 0.0).map(|(linux, osv)| osv / linux);
             let ratio = ratio.map_or_else(|| "-".into(), |ratio| format!("{ratio:.3}"));
-            let verdict = match self.keeps(row) {
-                Some(true) => "ok",
-                Some(false) => "OVER",
-                None => "?",
-            };
+            let verdict = verdict(self.keeps(row));
             let [linux, osv, most] = [linux, osv, self.budget(row)].map(grouped);
             writeln!(f, "{:38}{linux:>15}{osv:>15}{ratio:>9}{most:>15}  {verdict}", row.title)?;
         }
@@ -156,6 +152,15 @@ impl fmt::Display for Report {
             }
         }
         Ok(())
+    }
+}
+
+/// How a comparison with the budget is shown.
+pub fn verdict(keeps: Option<bool>) -> &'static str {
+    match keeps {
+        Some(true) => "ok",
+        Some(false) => "OVER",
+        None => "?",
     }
 }
 
