@@ -3,6 +3,7 @@
 pub mod acpi;
 pub mod apic;
 pub mod clock;
+pub mod console;
 mod cpuid;
 pub mod dma;
 pub mod fw_cfg;

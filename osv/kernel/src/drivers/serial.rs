@@ -103,6 +103,23 @@ pub fn send(bytes: &[u8]) {
     with_port(|port| port.send(bytes));
 }
 
+/// Lets the port interrupt when bytes arrive.
+pub fn enable_input() {
+    const RECEIVED: u8 = 1;
+    /// Data terminal ready, request to send, and the gate of the interrupt.
+    const READY: u8 = 0x0b;
+    if PRESENT.load(Relaxed) {
+        write(MODEM_CONTROL, READY);
+        write(INTERRUPT_ENABLE, RECEIVED);
+    }
+}
+
+/// The next byte that has arrived.
+pub fn receive() -> Option<u8> {
+    const DATA_READY: u8 = 1;
+    (PRESENT.load(Relaxed) && read(LINE_STATUS) & DATA_READY != 0).then(|| read(DATA))
+}
+
 /// From now on nobody waits for the lock: whoever holds it may never go on.
 pub fn start_last_words() {
     LAST_WORDS.store(true, Relaxed);

@@ -5,6 +5,7 @@
 //! ([`Device::start`]). One interrupt serves all queues of a device; drivers that want one per queue ask for it by
 //! the number of handlers that they give.
 
+pub mod console;
 pub mod mmio;
 pub mod ninep;
 pub mod pci;

@@ -15,8 +15,8 @@ const MODERN_BASE: u16 = 0x1040;
 const TRANSITIONAL: core::ops::RangeInclusive<u16> = 0x1000..=0x103f;
 const CAPABILITY_VENDOR: u8 = 0x09;
 const NO_VECTOR: u16 = 0xffff;
-/// Queues of one device that we can use: a console of seven ports has as many.
-const QUEUES_MAX: usize = 16;
+/// Queues of one device that we can use: a console of eight ports has 18.
+const QUEUES_MAX: usize = 20;
 
 /// Kinds of windows.
 mod window {
