@@ -1,0 +1,26 @@
+//! `memfd_create(2)`.
+
+use linux_raw_sys::general;
+
+use super::install;
+use crate::errno::Errno;
+use crate::fs;
+use crate::mem::user::{UserAddr, read_cstr};
+use crate::syscall::SysResult;
+
+/// Longest name, its NUL included: what is left of NAME_MAX behind `memfd:`.
+const MAX_NAME: usize = 250;
+
+/// Makes a file without a name. <https://man7.org/linux/man-pages/man2/memfd_create.2.html>
+pub fn memfd_create(name: UserAddr, flags: u32) -> SysResult {
+    let known = general::MFD_CLOEXEC | general::MFD_ALLOW_SEALING;
+    if flags & !known != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let name = read_cstr(name, MAX_NAME).map_err(|error| match error {
+        Errno::ENAMETOOLONG => Errno::EINVAL,
+        error => error,
+    })?;
+    let seals = if flags & general::MFD_ALLOW_SEALING == 0 { general::F_SEAL_SEAL } else { 0 };
+    install(fs::create_memfd(&name, seals)?, flags & general::MFD_CLOEXEC != 0)
+}

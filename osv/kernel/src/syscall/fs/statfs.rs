@@ -1,0 +1,77 @@
+//! `statfs(2)`, `fstatfs(2)`.
+
+use zerocopy::{Immutable, IntoBytes};
+
+use super::{CURRENT, at_place, file};
+use crate::errno::Result;
+use crate::fs::{MountFlags, PathRef, StatFs};
+use crate::mem::user::{UserAddr, UserPtr};
+use crate::syscall::{Fd, SysResult};
+
+/// `f_type` of pipes, sockets and eventfds.
+const ANON_INODE_MAGIC: u64 = 0x0904_1934;
+/// `ST_VALID`: the flags mean something.
+const ST_VALID: u64 = 0x20;
+
+/// `struct statfs`.
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+pub struct RawStatFs {
+    kind: u64,
+    block_size: u64,
+    blocks: u64,
+    blocks_free: u64,
+    blocks_available: u64,
+    files: u64,
+    files_free: u64,
+    id: [u32; 2],
+    name_max: u64,
+    fragment_size: u64,
+    flags: u64,
+    spare: [u64; 4],
+}
+
+/// Tells of a file system. <https://man7.org/linux/man-pages/man2/statfs.2.html>
+pub fn statfs(path: UserAddr, buffer: UserPtr<RawStatFs>) -> SysResult {
+    let raw = at_place(CURRENT, path, 0, |_, place| of_place(place))?;
+    buffer.write(&raw)?;
+    Ok(0)
+}
+
+/// As `statfs`, by an open file. <https://man7.org/linux/man-pages/man2/fstatfs.2.html>
+pub fn fstatfs(fd: Fd, buffer: UserPtr<RawStatFs>) -> SysResult {
+    let file = file(fd)?;
+    let raw = match file.path() {
+        Some(place) => of_place(place)?,
+        None => encode(&StatFs { magic: ANON_INODE_MAGIC, block_size: 4096, name_max: 255, ..StatFs::default() }, 0),
+    };
+    buffer.write(&raw)?;
+    Ok(0)
+}
+
+fn of_place(place: &PathRef) -> Result<RawStatFs> {
+    let mount = place.mount();
+    let mut flags = mount.flags() - MountFlags::RELATIME;
+    flags.set(MountFlags::RDONLY, mount.check_writable().is_err());
+    let relatime = if mount.flags().contains(MountFlags::RELATIME) { 0x1000 } else { 0 };
+    Ok(encode(&mount.file_system().statfs()?, u64::from(flags.bits()) | relatime))
+}
+
+fn encode(statfs: &StatFs, flags: u64) -> RawStatFs {
+    RawStatFs {
+        kind: statfs.magic,
+        block_size: statfs.block_size,
+        blocks: statfs.blocks,
+        blocks_free: statfs.blocks_free,
+        blocks_available: statfs.blocks_available,
+        files: statfs.files,
+        files_free: statfs.files_free,
+        id: [statfs.id as u32, (statfs.id >> 32) as u32],
+        name_max: statfs.name_max,
+        fragment_size: statfs.block_size,
+        flags: flags | ST_VALID,
+        spare: [0; 4],
+    }
+}
+
+const _: () = assert!(size_of::<RawStatFs>() == 120);
