@@ -172,7 +172,11 @@ impl Discipline {
             self.show(byte, echo);
             return Some(typed);
         }
-        if self.termios.is_canonical() { self.edit(byte, echo) } else { self.accept(byte, echo) }
+        if self.termios.is_canonical() {
+            self.edit(byte, echo)
+        } else {
+            self.accept(byte, echo)
+        }
         None
     }
 
@@ -210,11 +214,8 @@ impl Discipline {
         if !self.termios.is_local(general::ISIG) {
             return None;
         }
-        let signals = [
-            (general::VINTR, Typed::Interrupt),
-            (general::VQUIT, Typed::Quit),
-            (general::VSUSP, Typed::Suspend),
-        ];
+        let signals =
+            [(general::VINTR, Typed::Interrupt), (general::VQUIT, Typed::Quit), (general::VSUSP, Typed::Suspend)];
         signals.into_iter().find(|&(which, _)| self.termios.is_character(byte, which)).map(|(_, typed)| typed)
     }
 
@@ -342,7 +343,8 @@ impl Discipline {
             return self.width(byte, 0);
         }
         let start = self.buffer.len() - self.editing;
-        let column = self.buffer.range(start..).fold(self.first_column, |column, &byte| column + self.width(byte, column));
+        let column =
+            self.buffer.range(start..).fold(self.first_column, |column, &byte| column + self.width(byte, column));
         self.width(b'\t', column)
     }
 

@@ -11,6 +11,11 @@ use crate::process::limits::Resource;
 use crate::process::{current_process, current_task};
 use crate::syscall::{Fd, SysResult};
 
+/// Give the caller a table of its own first.
+const CLOSE_RANGE_UNSHARE: u32 = 2;
+/// Mark instead of closing.
+const CLOSE_RANGE_CLOEXEC: u32 = 4;
+
 /// Closes a descriptor. <https://man7.org/linux/man-pages/man2/close.2.html>
 pub fn close(fd: Fd) -> SysResult {
     current_task().files().close(fd.0)?;
@@ -19,15 +24,15 @@ pub fn close(fd: Fd) -> SysResult {
 
 /// Closes many. <https://man7.org/linux/man-pages/man2/close_range.2.html>
 pub fn close_range(first: u32, last: u32, flags: u32) -> SysResult {
-    let known = general::CLOSE_RANGE_UNSHARE | general::CLOSE_RANGE_CLOEXEC;
+    let known = CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC;
     if flags & !known != 0 || first > last {
         return Err(Errno::EINVAL);
     }
     let task = current_task();
-    if flags & general::CLOSE_RANGE_UNSHARE != 0 {
+    if flags & CLOSE_RANGE_UNSHARE != 0 {
         task.unshare_files();
     }
-    if flags & general::CLOSE_RANGE_CLOEXEC != 0 {
+    if flags & CLOSE_RANGE_CLOEXEC != 0 {
         task.files().set_close_on_exec_range(first, last);
     } else {
         task.files().close_range(first, last);

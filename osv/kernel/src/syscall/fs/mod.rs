@@ -36,9 +36,7 @@ pub use name::{
     unlinkat,
 };
 pub use open::{creat, open, openat, openat2};
-pub use read_write::{
-    lseek, pread64, preadv, preadv2, pwrite64, pwritev, pwritev2, read, readv, write, writev,
-};
+pub use read_write::{lseek, pread64, preadv, preadv2, pwrite64, pwritev, pwritev2, read, readv, write, writev};
 pub use size::{fallocate, ftruncate, truncate};
 pub use stat::{fstat, lstat, newfstatat, stat, statx};
 pub use statfs::{fstatfs, statfs};
@@ -106,11 +104,7 @@ pub(super) fn with_path<T>(addr: UserAddr, act: impl FnOnce(&[u8]) -> Result<T>)
 
 /// Acts on the path at `path`, relative to the directory `directory`.
 #[inline]
-fn at<T>(
-    directory: Fd,
-    path: UserAddr,
-    act: impl FnOnce(&Caller<'_>, Start<'_>, &[u8]) -> Result<T>,
-) -> Result<T> {
+fn at<T>(directory: Fd, path: UserAddr, act: impl FnOnce(&Caller<'_>, Start<'_>, &[u8]) -> Result<T>) -> Result<T> {
     with_path(path, |path| from(directory, path, |caller, start| act(caller, start, path)))
 }
 

@@ -5,13 +5,12 @@ use linux_raw_sys::general;
 use super::{CURRENT, as_caller, at_place};
 use crate::errno::{Errno, Result};
 use crate::fs::access::capability;
-use crate::fs::{Caller, MountFlags, PATH_MAX, mount as mounts};
+use crate::fs::{Caller, MountFlags, PATH_MAX, Start, mounting as mounts};
 use crate::mem::user::{UserAddr, read_cstr};
 use crate::syscall::SysResult;
 
 /// Changes of how mounts spread to other namespaces, of which there are none.
-const PROPAGATION: u64 =
-    (general::MS_SHARED | general::MS_PRIVATE | general::MS_SLAVE | general::MS_UNBINDABLE) as u64;
+const PROPAGATION: u64 = (general::MS_SHARED | general::MS_PRIVATE | general::MS_SLAVE | general::MS_UNBINDABLE) as u64;
 /// The high half of the flags in programs of the last century.
 const MAGIC: u64 = 0xc0ed_0000;
 
@@ -31,11 +30,11 @@ pub fn mount(source: UserAddr, target: UserAddr, kind: UserAddr, flags: u64, dat
         }
         let source = source.as_deref();
         if has(general::MS_BIND) {
-            let source = caller.resolve(crate::fs::Start::Current, source.ok_or(Errno::EINVAL)?, true)?;
+            let source = caller.resolve(Start::Current, source.ok_or(Errno::EINVAL)?, true)?;
             return mounts::bind(&source, place, has(general::MS_REC));
         }
         if has(general::MS_MOVE) {
-            let source = caller.resolve(crate::fs::Start::Current, source.ok_or(Errno::EINVAL)?, true)?;
+            let source = caller.resolve(Start::Current, source.ok_or(Errno::EINVAL)?, true)?;
             return mounts::move_mount(&source, place);
         }
         let kind = kind.as_deref().ok_or(Errno::EINVAL)?;

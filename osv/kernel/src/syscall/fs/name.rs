@@ -17,9 +17,13 @@ pub fn unlink(path: UserAddr) -> SysResult {
 /// As `unlink` or `rmdir`, relative to a directory. <https://man7.org/linux/man-pages/man2/unlinkat.2.html>
 pub fn unlinkat(directory: Fd, path: UserAddr, flags: u32) -> SysResult {
     let removes_directory = known_flags(flags, general::AT_REMOVEDIR)? != 0;
-    at(directory, path, |caller, start, path| {
-        if removes_directory { caller.rmdir(start, path) } else { caller.unlink(start, path) }
-    })?;
+    at(
+        directory,
+        path,
+        |caller, start, path| {
+            if removes_directory { caller.rmdir(start, path) } else { caller.unlink(start, path) }
+        },
+    )?;
     Ok(0)
 }
 

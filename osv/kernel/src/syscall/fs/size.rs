@@ -6,9 +6,9 @@ use super::{CURRENT, as_caller, at_place, file};
 use crate::errno::{Errno, Result};
 use crate::fs::{FileType, PathRef};
 use crate::mem::user::UserAddr;
-use crate::process::current_process;
 use crate::process::limits::Resource;
-use crate::process::signal;
+use crate::process::signal::{Signal, SignalInfo, send};
+use crate::process::{current_process, current_task};
 use crate::syscall::{Fd, SysResult};
 
 /// Sets the size of a file. <https://man7.org/linux/man-pages/man2/truncate.2.html>
@@ -75,16 +75,21 @@ fn check_limit(len: u64) -> Result<()> {
 
 /// Tells the task that it has tried to make a file larger than it may.
 pub(super) fn too_large() {
-    signal::raise(signal::Signal::SIGXFSZ);
+    raise(Signal::SIGXFSZ);
 }
 
 /// Tells the task that nobody reads what it writes.
 pub(super) fn broken_pipe() {
-    signal::raise(signal::Signal::SIGPIPE);
+    raise(Signal::SIGPIPE);
 }
 
 /// The contents of the file at `place` have changed through a descriptor.
 #[inline]
 pub(super) fn contents_changed(place: &PathRef) -> Result<()> {
     as_caller(|caller| caller.drop_set_id(place))
+}
+
+fn raise(signal: Signal) {
+    // It fails only if the queue of real-time signals is full; these are none.
+    let _ = send::to_task(current_task().task(), signal, SignalInfo::from_kernel(signal));
 }

@@ -23,7 +23,7 @@ pub fn fdatasync(fd: Fd) -> SysResult {
 /// Writes everything back. <https://man7.org/linux/man-pages/man2/sync.2.html>
 pub fn sync() -> SysResult {
     let root = current_task().fs().root();
-    for mount in crate::fs::top_mount(&root).tree() {
+    for mount in crate::fs::mounting::top_mount(&root).tree() {
         // As on Linux, nobody hears of failures here.
         let _ = mount.file_system().sync();
     }
@@ -40,9 +40,8 @@ pub fn syncfs(fd: Fd) -> SysResult {
 
 /// Writes part of a file back. <https://man7.org/linux/man-pages/man2/sync_file_range.2.html>
 pub fn sync_file_range(fd: Fd, offset: i64, len: i64, flags: u32) -> SysResult {
-    let known = general::SYNC_FILE_RANGE_WAIT_BEFORE
-        | general::SYNC_FILE_RANGE_WRITE
-        | general::SYNC_FILE_RANGE_WAIT_AFTER;
+    let known =
+        general::SYNC_FILE_RANGE_WAIT_BEFORE | general::SYNC_FILE_RANGE_WRITE | general::SYNC_FILE_RANGE_WAIT_AFTER;
     let file = usable_file(fd)?;
     if flags & !known != 0 || offset < 0 || len < 0 || offset.checked_add(len).is_none() {
         return Err(Errno::EINVAL);
