@@ -44,7 +44,7 @@ fn class_for(layout: Layout) -> Option<usize> {
     }
     let mut class = CLASS_OF[layout.size().max(1).div_ceil(16)] as usize;
     // Objects lie at multiples of their size in an aligned frame.
-    while SIZES[class] as usize % layout.align() != 0 {
+    while !usize::from(SIZES[class]).is_multiple_of(layout.align()) {
         class += 1;
     }
     Some(class)

@@ -141,7 +141,7 @@ impl AddressSpace {
 
     /// Where a position-independent program is loaded.
     pub fn program_base(&self) -> u64 {
-        (USER_END / 3 * 2 & !(PAGE - 1)) + random_pages(self.seed, 2, MMAP_RANDOM)
+        ((USER_END / 3 * 2) & !(PAGE - 1)) + random_pages(self.seed, 2, MMAP_RANDOM)
     }
 
     /// Changes the limits of the process.
@@ -193,8 +193,8 @@ impl AddressSpace {
             }
             let from = first.saturating_mul(PAGE).max(file.offset) - file.offset;
             let to = end.saturating_mul(PAGE).max(file.offset) - file.offset;
-            if from < area.len() && from < to {
-                self.unmap_pages(area.start + from, area.start + to.min(area.len()));
+            if from < area.bytes() && from < to {
+                self.unmap_pages(area.start + from, area.start + to.min(area.bytes()));
             }
         }
     }

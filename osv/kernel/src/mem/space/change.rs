@@ -12,7 +12,7 @@ use crate::mem::tlb;
 /// The end of `len` bytes at `addr`, rounded up to pages. EINVAL for an address within a page, ENOMEM for a range that wraps
 /// or leaves the lower half.
 pub(super) fn page_range(addr: u64, len: u64) -> Result<u64> {
-    if addr % PAGE != 0 {
+    if !addr.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
     page_up(len).and_then(|len| addr.checked_add(len)).filter(|&end| end <= USER_END).ok_or(Errno::ENOMEM)
@@ -136,7 +136,7 @@ impl AddressSpace {
     /// Bytes that are locked.
     pub fn locked_bytes(&self) -> u64 {
         let areas = self.areas.read();
-        areas.vmas.iter().filter(|area| area.flags.contains(AreaFlags::LOCKED)).map(Area::len).sum()
+        areas.vmas.iter().filter(|area| area.flags.contains(AreaFlags::LOCKED)).map(Area::bytes).sum()
     }
 
     /// Populates what the program can access in a range; holes and forbidden areas are left out.

@@ -66,7 +66,7 @@ unsafe fn free(entry: Entry) {
 impl AddressSpace {
     /// Makes `addr` a border of pages: a big page that it cuts becomes small ones. The areas' lock is held alone.
     pub(super) fn split_big_at(&self, addr: u64) -> Result<()> {
-        if addr % TABLE_BYTES == 0 {
+        if addr.is_multiple_of(TABLE_BYTES) {
             return Ok(());
         }
         match self.tables.find(addr) {

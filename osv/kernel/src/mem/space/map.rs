@@ -155,7 +155,7 @@ impl AddressSpace {
     /// Unmaps everything from `addr` on for `len` bytes, rounded up to pages. The errors are munmap(2)'s.
     pub fn munmap(&self, addr: u64, len: u64) -> Result<()> {
         let end = page_up(len).and_then(|len| addr.checked_add(len)).ok_or(Errno::EINVAL)?;
-        if addr % PAGE != 0 || len == 0 || end > USER_END {
+        if !addr.is_multiple_of(PAGE) || len == 0 || end > USER_END {
             return Err(Errno::EINVAL);
         }
         self.unmap_areas(&mut self.areas.write(), addr, end)
@@ -193,7 +193,7 @@ pub(super) fn find_place(areas: &mut Areas, len: u64, align: u64) -> Result<u64>
 
 /// EINVAL, ENOMEM or EPERM for a fixed address that cannot be.
 pub(super) fn check_fixed(addr: u64, len: u64) -> Result<()> {
-    if addr % PAGE != 0 {
+    if !addr.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
     if addr.checked_add(len).is_none_or(|end| end > USER_END) {
@@ -207,7 +207,7 @@ pub(super) fn check_fixed(addr: u64, len: u64) -> Result<()> {
 
 fn check_file(request: &MapRequest, len: u64) -> Result<()> {
     let Some(file) = &request.file else { return Ok(()) };
-    if file.offset % PAGE != 0 {
+    if !file.offset.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
     if file.offset.checked_add(len).is_none_or(|end| end > i64::MAX as u64) {

@@ -49,7 +49,7 @@ impl AddressSpace {
         let keeps_old = flags.contains(RemapFlags::DONT_UNMAP);
         if flags.bits() & !RemapFlags::all().bits() != 0
             || (is_fixed || keeps_old) && !flags.contains(RemapFlags::MAY_MOVE)
-            || addr % PAGE != 0
+            || !addr.is_multiple_of(PAGE)
         {
             return Err(Errno::EINVAL);
         }
@@ -110,7 +110,7 @@ impl AddressSpace {
         }
         let mut more = part.clone();
         if let Some(file) = &mut more.file {
-            file.offset += part.len();
+            file.offset += part.bytes();
         }
         (more.start, more.end) = (part.end, new_end);
         areas.vmas.insert(more)?;

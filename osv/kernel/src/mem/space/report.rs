@@ -102,13 +102,13 @@ impl AddressSpace {
         let areas = self.areas.read();
         let mut usage = Usage { heap: areas.brk_end - areas.brk_start, ..self.resident_usage() };
         for area in areas.vmas.iter() {
-            usage.total += area.len();
+            usage.total += area.bytes();
             if area.flags.contains(AreaFlags::GROWS_DOWN) {
-                usage.stack += area.len();
+                usage.stack += area.bytes();
             } else if area.prot.contains(Prot::EXEC) {
-                usage.code += area.len();
+                usage.code += area.bytes();
             } else if area.prot.contains(Prot::WRITE) && !area.is_shared() {
-                usage.data += area.len();
+                usage.data += area.bytes();
             }
         }
         usage

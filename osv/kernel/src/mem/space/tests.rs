@@ -224,7 +224,13 @@ fn memory_in_order_comes_in_big_pages() {
     let at = map(&space, 0, 3 * TABLE_BYTES, RW, MapFlags::empty()).unwrap();
     assert_eq!(at % TABLE_BYTES, 0);
     poke(&space, at, b"1").unwrap();
-    assert_eq!(space.resident_usage().anonymous, PAGE, "peeking splits it");
+    assert_eq!(space.resident_usage().anonymous, TABLE_BYTES);
+    space.handle_fault(at + TABLE_BYTES, Access::Write).unwrap();
+    space.munmap(at + TABLE_BYTES + PAGE, PAGE).unwrap();
+    assert_eq!(space.resident_usage().anonymous, 2 * TABLE_BYTES - PAGE);
+    assert_eq!((peek(&space, at), peek(&space, at + TABLE_BYTES)), (Ok(b'1'), Ok(0)));
+    space.handle_fault(at + 2 * TABLE_BYTES + PAGE, Access::Write).unwrap();
+    assert_eq!(space.resident_usage().anonymous, 2 * TABLE_BYTES, "touched here and there it stays small");
 }
 
 #[test]

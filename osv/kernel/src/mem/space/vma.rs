@@ -96,7 +96,7 @@ impl Area {
     }
 
     /// Its length in bytes.
-    pub fn len(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.end - self.start
     }
 
@@ -134,7 +134,7 @@ impl Area {
                 (None, None) => true,
                 (Some(a), Some(b)) => {
                     Arc::ptr_eq(&a.source, &b.source)
-                        && a.offset + self.len() == b.offset
+                        && a.offset + self.bytes() == b.offset
                         && match (&a.name, &b.name) {
                             (None, None) => true,
                             (Some(a), Some(b)) => Arc::ptr_eq(a, b) || name_of(&**a) == name_of(&**b),
@@ -282,7 +282,7 @@ impl Vmas {
     /// Puts in an area that overlaps none, joined with its neighbours where they are alike.
     pub fn insert(&mut self, area: Area) -> Result<()> {
         let position = self.position_after(area.start);
-        let len = area.len();
+        let len = area.bytes();
         if self.join_with_neighbours(position, &area) {
             self.total += len;
             return Ok(());
@@ -425,7 +425,7 @@ impl Vmas {
                 break;
             }
             if let Some(area) = self.take_at(position) {
-                self.total -= area.len();
+                self.total -= area.bytes();
                 removed(area);
             }
             position = self.position_after(start);
@@ -611,7 +611,7 @@ mod tests {
                 match what {
                     0 | 1 => {
                         let mut bytes = 0;
-                        vmas.remove(start * PAGE, end * PAGE, |area| bytes += area.len()).unwrap();
+                        vmas.remove(start * PAGE, end * PAGE, |area| bytes += area.bytes()).unwrap();
                         let there = model[pages.clone()].iter().flatten().count();
                         prop_assert_eq!(bytes, there as u64 * PAGE);
                         model[pages.clone()].fill(None);

@@ -115,7 +115,7 @@ pub(super) fn read_integer<T: FromBytes>(src: UserAddr) -> Option<Result<T>> {
 #[inline]
 pub(super) fn compare_exchange(addr: UserAddr, old: u32, new: u32) -> Result<u32> {
     addr.check(4)?;
-    if addr.0 % 4 != 0 {
+    if !addr.0.is_multiple_of(4) {
         return Err(Errno::EINVAL);
     }
     // SAFETY:
