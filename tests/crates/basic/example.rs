@@ -1,0 +1,5 @@
+//! A user's example.
+
+fn main() {
+    println!("example {}", basic::double(4));
+}
