@@ -10,6 +10,7 @@ pub mod fw_cfg;
 pub mod io;
 pub mod irq;
 pub mod pci;
+pub mod power;
 pub mod random;
 pub mod serial;
 pub mod virtio;
@@ -40,5 +41,14 @@ pub fn init(boot: &BootInfo) -> Result<()> {
     irq::set_handler(irq::RESCHEDULE, &sched::on_reschedule_interrupt);
     apic::init(platform)?;
     clock::init(platform, boot.entry_tsc);
+    random::init();
     Ok(())
+}
+
+/// Finds the machine's devices and starts those that the kernel itself needs. Needs threads and interrupts.
+pub fn init_devices(boot: &BootInfo) {
+    virtio::find_all(boot.cmdline());
+    // Without such a device the CPU's own random numbers have to do.
+    let _ = virtio::rng::request_seed();
+    console::init();
 }

@@ -6,6 +6,9 @@
 //! from RDRAND, the time stamp counter, virtio-rng and the boot loader ([`add_entropy`]); it is mixed into the key, never
 //! replaces it. Own cipher code, 60 lines: the crates select AVX2 at run time, which kernel code must not use.
 
+use x86_64::instructions::random::RdRand;
+
+use crate::drivers::clock;
 use crate::sync::{IrqOff, SpinLock};
 
 /// Bytes of key stream in a batch: the next key and what is handed out.
@@ -121,6 +124,26 @@ impl Generator {
 }
 
 static GENERATOR: SpinLock<Generator, IrqOff> = SpinLock::new(Generator::new());
+
+/// Gives the generator its first key: from the CPU's source of random numbers, and from the time.
+pub fn init() {
+    const WORDS: usize = 4;
+    let mut seed = [0; (WORDS + 1) * 8];
+    let (time, words) = seed.split_at_mut(8);
+    time.copy_from_slice(&clock::tsc().to_le_bytes());
+    if let Some(source) = RdRand::new() {
+        for bytes in words.chunks_exact_mut(8) {
+            bytes.copy_from_slice(&draw(source).to_le_bytes());
+        }
+    }
+    add_entropy(&seed);
+}
+
+/// A number from the CPU, which may have to be asked more than once; the time where it does not answer.
+fn draw(source: RdRand) -> u64 {
+    const TRIES: usize = 10;
+    (0..TRIES).find_map(|_| source.get_u64()).unwrap_or_else(clock::tsc)
+}
 
 /// Mixes bytes from a source of entropy into the generator.
 pub fn add_entropy(entropy: &[u8]) {

@@ -10,6 +10,7 @@ pub mod mmio;
 pub mod ninep;
 pub mod pci;
 pub mod queue;
+pub mod rng;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
