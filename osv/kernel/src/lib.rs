@@ -32,5 +32,5 @@ pub mod process;
 pub mod sched;
 pub mod sync;
 pub mod syscall;
-pub mod uts;
 pub mod upcalls;
+pub mod uts;

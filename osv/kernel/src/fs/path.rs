@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicU16, Ordering};
 use super::dentry::Dentry;
 use super::mount::Mount;
 use super::{FileType, Inode};
+use crate::mem::object::MappingName;
 use crate::sync::SpinLock;
 
 /// A place in the tree: what working directories, roots and open files hold. There is always an inode at it.
@@ -121,6 +122,17 @@ impl PathRef {
             path.extend_from_slice(b" (deleted)");
         }
         path
+    }
+}
+
+impl MappingName for PathRef {
+    /// The path from the topmost root, whatever the process' own root is.
+    fn write_name(&self, out: &mut Vec<u8>) {
+        let mut top = self.mount.root_path();
+        while let Some(place) = top.mount.attachment() {
+            top = place.mount.root_path();
+        }
+        out.extend_from_slice(&self.link_text(&top));
     }
 }
 

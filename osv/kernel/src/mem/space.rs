@@ -81,6 +81,7 @@ pub struct AddressSpace {
     anonymous_pages: AtomicUsize,
     file_pages: AtomicUsize,
     peak_pages: AtomicUsize,
+    faults: AtomicU64,
     limits: [AtomicU64; 3],
     /// The random numbers of the layout.
     seed: u64,
@@ -117,6 +118,7 @@ impl AddressSpace {
             anonymous_pages: AtomicUsize::new(0),
             file_pages: AtomicUsize::new(0),
             peak_pages: AtomicUsize::new(0),
+            faults: AtomicU64::new(0),
             limits: [limits.address_space, limits.data, limits.stack].map(AtomicU64::new),
             seed,
         };
@@ -155,6 +157,11 @@ impl AddressSpace {
     pub fn limits(&self) -> Limits {
         let [address_space, data, stack] = [0, 1, 2].map(|number: usize| self.limits[number].load(Ordering::Relaxed));
         Limits { address_space, data, stack }
+    }
+
+    /// Page faults so far.
+    pub fn faults(&self) -> u64 {
+        self.faults.load(Ordering::Relaxed)
     }
 
     pub(super) fn cpus(&self) -> &AtomicU64 {

@@ -83,7 +83,8 @@ impl Runner<'_> {
         }
         let inode = place.inode();
         self.credentials.subject().check(FileType::Regular, inode.permissions()?, Access::EXECUTE)?;
-        inode.clone().pages().map(ProgramFile::new).ok_or(Errno::EACCES)
+        let pages = inode.clone().pages().ok_or(Errno::EACCES)?;
+        Ok(ProgramFile::new(pages, Arc::new(place.clone())))
     }
 
     /// The set-user-ID and set-group-ID owners of the file, where they count.

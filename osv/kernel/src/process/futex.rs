@@ -2,12 +2,10 @@
 
 use super::current_process;
 use crate::errno::Result;
-use crate::mem::user::UserAddr;
 use crate::sched::futex::Key;
 
 /// The key of the word at `address` in the current process: by the address space for a private futex, by the mapped
 /// object for one that processes share. EFAULT if nothing is mapped there.
 pub fn futex_key(address: u64, is_shared: bool) -> Result<Key> {
-    let space = current_process().space()?;
-    if is_shared { space.shared_futex_key(UserAddr(address)) } else { Ok(space.private_futex_key(UserAddr(address))) }
+    current_process().space()?.futex_key(address, is_shared)
 }

@@ -12,7 +12,6 @@ use linux_raw_sys::auxvec::*;
 use super::credentials::Credentials;
 use super::elf::{self, HEADER_SIZE, Header, Image, PROGRAM_HEADER_SIZE, Segment, page_down, page_up};
 use super::limits::{Limits, Resource};
-use super::scaffold::{self as space, AddressSpace, FilePart, MapFlags, MapRequest, Prot};
 use super::signal::frame::max_size as max_signal_frame_size;
 use super::stack::{Contents, Layout, Strings};
 use super::vdso;
@@ -20,7 +19,9 @@ use super::wait::TICKS_PER_SECOND;
 use crate::arch::features;
 use crate::drivers::random;
 use crate::errno::{Errno, Result};
-use crate::mem::object::PageSource;
+use crate::mem::object::{MappingName, PageSource};
+use crate::mem::space::{self, AddressSpace, FilePart, MapFlags, MapRequest, Prot};
+use crate::mem::user::Source;
 
 const PAGE: u64 = 4096;
 
@@ -37,6 +38,8 @@ const HWCAP2_FSGSBASE: u64 = 2;
 #[derive(Clone)]
 pub struct ProgramFile {
     pages: Arc<dyn PageSource>,
+    /// How its mappings are called.
+    name: Option<Arc<dyn MappingName>>,
     /// The bytes are in the order of the memory, not of the file.
     is_laid_out: bool,
 }
@@ -82,14 +85,14 @@ pub struct Loaded {
 }
 
 impl ProgramFile {
-    /// A program in a file.
-    pub fn new(pages: Arc<dyn PageSource>) -> ProgramFile {
-        ProgramFile { pages, is_laid_out: false }
+    /// A program in a file that is called `name`.
+    pub fn new(pages: Arc<dyn PageSource>, name: Arc<dyn MappingName>) -> ProgramFile {
+        ProgramFile { pages, name: Some(name), is_laid_out: false }
     }
 
     /// A program that the boot loader has put into memory as it is to be mapped.
     pub fn laid_out(pages: Arc<dyn PageSource>) -> ProgramFile {
-        ProgramFile { pages, is_laid_out: true }
+        ProgramFile { pages, name: None, is_laid_out: true }
     }
 
     /// Reads at `offset`; less than `buffer` holds at the end of the file.
@@ -149,7 +152,7 @@ pub fn load(program: &Program, interpreter: Option<&Program>, start: &Start<'_>)
     let image = &program.image;
     let base = if image.is_relocatable { aligned_base(space.program_base(), image) } else { 0 };
     map_image(&space, program, base)?;
-    space.set_brk_start(base.wrapping_add(image.high))?;
+    space.set_program_end(base.wrapping_add(image.high));
     let interpreter_base = match interpreter {
         Some(interpreter) => map_interpreter(&space, interpreter)?,
         None => 0,
@@ -188,21 +191,21 @@ fn aligned_base(place: u64, image: &Image) -> u64 {
     (place & !(image.alignment - 1)).wrapping_sub(image.low & !(image.alignment - 1))
 }
 
-fn map_interpreter(space: &AddressSpace, interpreter: &Program) -> Result<u64> {
+fn map_interpreter(space: &Arc<AddressSpace>, interpreter: &Program) -> Result<u64> {
     let image = &interpreter.image;
     if !image.is_relocatable {
         map_image(space, interpreter, 0)?;
         return Ok(0);
     }
     let span = image.span().checked_add(image.alignment).ok_or(Errno::ENOMEM)?;
-    let place = space.map(&MapRequest { len: span, prot: Prot::empty(), ..private(0) })?;
-    space.unmap(place, span)?;
+    let place = space.mmap(MapRequest { len: span, prot: Prot::empty(), ..private(0) })?;
+    space.munmap(place, span)?;
     let base = aligned_base(place + image.alignment - PAGE, image);
     map_image(space, interpreter, base)?;
     Ok(base)
 }
 
-fn map_image(space: &AddressSpace, program: &Program, base: u64) -> Result<()> {
+fn map_image(space: &Arc<AddressSpace>, program: &Program, base: u64) -> Result<()> {
     for segment in &program.image.segments {
         map_segment(space, &program.file, segment, base)?;
     }
@@ -210,7 +213,7 @@ fn map_image(space: &AddressSpace, program: &Program, base: u64) -> Result<()> {
 }
 
 /// Maps one segment: its file part, zeros behind that in the last page, and empty pages for the rest.
-fn map_segment(space: &AddressSpace, file: &ProgramFile, segment: &Segment, base: u64) -> Result<()> {
+fn map_segment(space: &Arc<AddressSpace>, file: &ProgramFile, segment: &Segment, base: u64) -> Result<()> {
     let address = base.wrapping_add(segment.address);
     let end = address.checked_add(segment.memory_size).filter(|&end| end <= elf::USER_END).ok_or(Errno::ENOMEM)?;
     let start = page_down(address);
@@ -218,14 +221,15 @@ fn map_segment(space: &AddressSpace, file: &ProgramFile, segment: &Segment, base
     let mapped_end = if segment.file_size == 0 { start } else { page_up(file_end) };
     let prot = prot(segment);
     if mapped_end > start {
-        let part = FilePart { source: Arc::clone(&file.pages), offset: page_down(segment.offset) };
-        space.map(&MapRequest { len: mapped_end - start, prot, file: Some(part), ..fixed(start) })?;
+        let part =
+            FilePart { source: Arc::clone(&file.pages), name: file.name.clone(), offset: page_down(segment.offset) };
+        space.mmap(MapRequest { len: mapped_end - start, prot, file: Some(part), ..fixed(start) })?;
     }
     if mapped_end > file_end && segment.memory_size > segment.file_size && segment.is_writable {
-        space.write_zeros(file_end, (mapped_end - file_end) as usize).map_err(|_| Errno::ENOEXEC)?;
+        zero(space, file_end, (mapped_end - file_end) as usize)?;
     }
     if page_up(end) > mapped_end {
-        space.map(&MapRequest { len: page_up(end) - mapped_end, prot, ..fixed(mapped_end) })?;
+        space.mmap(MapRequest { len: page_up(end) - mapped_end, prot, ..fixed(mapped_end) })?;
     }
     Ok(())
 }
@@ -239,13 +243,13 @@ fn prot(segment: &Segment) -> Prot {
 }
 
 /// Maps data page and code of the vDSO; returns where the code is.
-fn map_vdso(space: &AddressSpace) -> Result<u64> {
+fn map_vdso(space: &Arc<AddressSpace>) -> Result<u64> {
     let size = vdso::SIZE as u64;
-    let place = space.map(&MapRequest { len: 2 * size, prot: Prot::empty(), ..private(0) })?;
-    let data = FilePart { source: vdso::data_pages(), offset: 0 };
-    space.map(&MapRequest { len: size, prot: Prot::READ, file: Some(data), ..fixed(place) })?;
-    let code = FilePart { source: vdso::code_pages(), offset: 0 };
-    space.map(&MapRequest { len: size, prot: Prot::READ | Prot::EXEC, file: Some(code), ..fixed(place + size) })?;
+    let place = space.mmap(MapRequest { len: 2 * size, prot: Prot::empty(), ..private(0) })?;
+    let data = FilePart { source: vdso::data_pages(), name: Some(Arc::new(b"[vvar]")), offset: 0 };
+    space.mmap(MapRequest { len: size, prot: Prot::READ, file: Some(data), ..fixed(place) })?;
+    let code = FilePart { source: vdso::code_pages(), name: Some(Arc::new(b"[vdso]")), offset: 0 };
+    space.mmap(MapRequest { len: size, prot: Prot::READ | Prot::EXEC, file: Some(code), ..fixed(place + size) })?;
     Ok(place + size)
 }
 
@@ -279,7 +283,7 @@ fn auxiliary(image: &Image, base: u64, interpreter: u64, vdso: u64, start: &Star
 
 /// Maps the stack and writes what the program finds on it.
 fn build_stack(
-    space: &AddressSpace,
+    space: &Arc<AddressSpace>,
     is_executable: bool,
     auxiliary: &[(u32, u64)],
     start: &Start<'_>,
@@ -301,17 +305,26 @@ fn build_stack(
     let size = used.saturating_add(FIRST_STACK_SIZE);
     let prot = Prot::READ | Prot::WRITE | if is_executable { Prot::EXEC } else { Prot::empty() };
     let bottom = page_up(top) - size;
-    space.map(&MapRequest { len: size, prot, is_stack: true, ..fixed(bottom) })?;
-    space.write(layout.stack_pointer, &layout.bytes)?;
+    let flags = MapFlags::FIXED | MapFlags::GROWS_DOWN;
+    space.mmap(MapRequest { len: size, prot, flags, ..fixed(bottom) })?;
+    space.write_remote(layout.stack_pointer, &mut Source::from_slice(&layout.bytes))?;
     Ok(layout)
 }
 
+/// Zeros the part of a page behind a segment's bytes from the file.
+fn zero(space: &Arc<AddressSpace>, address: u64, len: usize) -> Result<()> {
+    const ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
+    let zeros = ZEROS.get(..len).ok_or(Errno::ENOEXEC)?;
+    space.write_remote(address, &mut Source::from_slice(zeros)).map_err(|_| Errno::ENOEXEC)?;
+    Ok(())
+}
+
 /// A private mapping without a file, somewhere.
-fn private(address: u64) -> MapRequest {
-    MapRequest { address, len: 0, prot: Prot::empty(), flags: MapFlags::PRIVATE, file: None, is_stack: false }
+fn private(addr: u64) -> MapRequest {
+    MapRequest { addr, ..MapRequest::anonymous(0, Prot::empty()) }
 }
 
 /// A private mapping at this address and nowhere else.
 fn fixed(address: u64) -> MapRequest {
-    MapRequest { flags: MapFlags::PRIVATE | MapFlags::FIXED, ..private(address) }
+    MapRequest { flags: MapFlags::FIXED, ..private(address) }
 }

@@ -23,7 +23,6 @@ mod loader;
 pub mod pidfd;
 pub mod resources;
 mod robust;
-mod scaffold;
 pub mod script;
 pub mod session;
 pub mod signal;

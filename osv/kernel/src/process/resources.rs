@@ -66,10 +66,8 @@ impl Process {
             used.add(&task.used());
         }
         if let Some(space) = self.try_space() {
-            let (minor, major) = space.fault_counts();
-            used.minor_faults += minor;
-            used.major_faults += major;
-            used.max_resident_kib = used.max_resident_kib.max(space.max_resident_pages() * 4);
+            used.minor_faults += space.faults();
+            used.max_resident_kib = used.max_resident_kib.max(space.resident_usage().peak_resident / 1024);
         }
         used
     }
@@ -77,9 +75,8 @@ impl Process {
     /// Adds what the address space knows to what stays of the process, which is about to give it up.
     pub(super) fn account_space(&self) {
         let Some(space) = self.try_space() else { return };
-        let (minor_faults, major_faults) = space.fault_counts();
-        let max_resident_kib = space.max_resident_pages() * 4;
-        let used = Used { minor_faults, major_faults, max_resident_kib, ..Used::default() };
+        let max_resident_kib = space.resident_usage().peak_resident / 1024;
+        let used = Used { minor_faults: space.faults(), max_resident_kib, ..Used::default() };
         self.usage.lock().ended_tasks.add(&used);
     }
 

@@ -6,7 +6,6 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::limits::{Limits, Resource};
 use super::resources::Usage;
-use super::scaffold::AddressSpace;
 use super::signal::action::Actions;
 use super::signal::queue::Queue;
 use super::signal::set::Signal;
@@ -17,6 +16,7 @@ use crate::drivers::clock::monotonic_ns;
 use crate::errno::{Errno, Result};
 use crate::event::Pollee;
 use crate::fs::PathRef;
+use crate::mem::space::AddressSpace;
 use crate::sched::WaitQueue;
 use crate::sync::{IrqOff, SpinLock};
 

@@ -64,6 +64,7 @@ impl AddressSpace {
         if addr >= USER_END {
             return Err(Fault::NotMapped);
         }
+        self.faults.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
         let page = addr & !(PAGE - 1);
         {
             let areas = self.areas.read();

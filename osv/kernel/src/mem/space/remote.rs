@@ -2,12 +2,14 @@
 //! just been loaded.
 
 use super::fault::{Access, Fault};
+use super::vma::Area;
 use super::{AddressSpace, PAGE};
 use crate::errno::{Errno, Result};
 use crate::mem::frame::Frame;
 use crate::mem::paging::{Flags, Found};
-use crate::mem::phys::{PAGE_SIZE, to_virt};
+use crate::mem::phys::PAGE_SIZE;
 use crate::mem::user::{Dest, Source};
+use crate::sched::futex::Key;
 
 impl AddressSpace {
     /// Reads from `addr` into `dst` until that is full or a page cannot be read: how much. EFAULT if nothing was.
@@ -79,10 +81,16 @@ impl AddressSpace {
         is_ready.then(|| unsafe { entry.share_frame() })
     }
 
-    /// The word at `addr` where the kernel sees it, and the frame that keeps it there: an address by which all processes
-    /// that share the page know the same futex. EFAULT if it cannot be read.
-    pub fn futex_key(&self, addr: u64) -> Result<u64> {
+    /// What the kernel knows the futex at `addr` by. A private one, or one in memory that no other process sees, goes
+    /// by its address in this space; one in a shared mapping by the frame that it lies in, which the mapping keeps.
+    /// EFAULT if a shared one cannot be read.
+    pub fn futex_key(&self, addr: u64, is_shared: bool) -> Result<Key> {
+        let own = Key { object: core::ptr::from_ref(self) as u64, offset: addr };
+        if !is_shared {
+            return Ok(own);
+        }
         let frame = self.frame_at(addr, Access::Read)?;
-        Ok(to_virt(frame.phys()) as u64 + addr % PAGE)
+        let is_seen_by_others = self.areas.read().vmas.find(addr).is_some_and(Area::is_shared);
+        Ok(if is_seen_by_others { Key { object: frame.phys(), offset: addr % PAGE } } else { own })
     }
 }
