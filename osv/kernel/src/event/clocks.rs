@@ -9,6 +9,7 @@ use linux_raw_sys::general;
 
 use crate::drivers::clock;
 use crate::errno::{Errno, Result};
+use crate::process::{current_process, tree};
 use crate::sched::{self, Deadline};
 
 /// Resolution that Linux reports for the COARSE clocks, with 250 ticks per second.
@@ -82,7 +83,9 @@ impl Clock {
             Clock::Realtime(_) => Ok(clock::realtime_ns()),
             Clock::Monotonic(_) => Ok(clock::monotonic_ns()),
             Clock::ThreadCpu(0) => Ok(sched::current().cpu_time_ns()),
-            Clock::ProcessCpu(_) | Clock::ThreadCpu(_) => Err(Errno::EINVAL),
+            Clock::ThreadCpu(tid) => Ok(tree::find_task(tid).map_err(|_| Errno::EINVAL)?.used().cpu_ns()),
+            Clock::ProcessCpu(0) => Ok(current_process().used().cpu_ns()),
+            Clock::ProcessCpu(pid) => Ok(tree::find(pid).map_err(|_| Errno::EINVAL)?.used().cpu_ns()),
         }
     }
 
@@ -119,6 +122,14 @@ impl Clock {
     /// Whether it is the CPU time of the calling thread, which does not pass while that sleeps.
     pub fn is_own_cpu_time(self) -> bool {
         self == Clock::ThreadCpu(0)
+    }
+
+    /// Whether timerfds can run by it.
+    pub fn drives_timerfds(self) -> bool {
+        matches!(
+            self,
+            Clock::Realtime(Variant::Plain | Variant::Alarm) | Clock::Monotonic(Variant::Plain | Variant::Alarm)
+        )
     }
 
     /// Whether it is a time of day, which can jump.

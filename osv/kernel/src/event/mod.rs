@@ -13,6 +13,7 @@ pub mod inotify;
 mod poll;
 mod pollee;
 mod ready;
+mod signalfd;
 mod timerfd;
 
 pub use clocks::Clock;
@@ -21,4 +22,5 @@ pub use eventfd::EventFd;
 pub use inotify::Inotify;
 pub use poll::{PollEntry, poll_files};
 pub use pollee::{Observer, PollEvents, Pollee, Watch};
+pub use signalfd::SignalFd;
 pub use timerfd::{SettingFlags, TimerFd, TimerSetting, on_clock_set};

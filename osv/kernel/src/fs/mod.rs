@@ -39,6 +39,7 @@ mod open;
 mod open_file;
 mod path;
 pub mod pipe;
+pub mod procfs;
 pub mod ramfs;
 mod rename;
 pub mod types;

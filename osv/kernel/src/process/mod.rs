@@ -39,5 +39,5 @@ mod futex;
 
 pub use credentials::Credentials;
 pub use futex::futex_key;
-pub use structure::{Executable, Process};
+pub use structure::{Executable, Process, forks};
 pub use task::{Current, Task, current_process, current_task, try_current_task};

@@ -6,6 +6,7 @@
 //! Source: syscall(2), and the man page that each handler names.
 
 mod args;
+mod event;
 mod fs;
 mod table;
 mod time;

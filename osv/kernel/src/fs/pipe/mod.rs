@@ -26,6 +26,7 @@ use crate::drivers::clock;
 use crate::errno::{Errno, Result};
 use crate::event::{PollEvents, Pollee};
 use crate::mem::user::{Dest, Source, UserPtr};
+use crate::process;
 use crate::sched::{Mutex, WaitQueue};
 use crate::sync::Once;
 use ring::{PAGE, Ring};
@@ -301,6 +302,10 @@ impl File for PipeEnd {
             match self.write_piece(src, flags) {
                 Ok(0) => break,
                 Ok(count) => done += count,
+                Err(Errno::EPIPE) => {
+                    process::signal::send::broken_pipe();
+                    return if done > 0 { Ok(done) } else { Err(Errno::EPIPE) };
+                }
                 Err(_) if done > 0 => break,
                 Err(errno) => return Err(errno),
             }

@@ -198,7 +198,8 @@ mod tests {
         assert_eq!(write(&writer, &[2; 5000]), Ok(536));
         drop(reader);
         assert_eq!(writer.readiness(), PollEvents::POLLERR);
-        assert_eq!(write(&writer, b"x"), Err(Errno::EPIPE));
+        let mut source = Source::from_slice(b"x");
+        assert_eq!(writer.write_piece(&mut source, IoFlags::NONBLOCK), Err(Errno::EPIPE));
     }
 
     #[test]

@@ -33,6 +33,16 @@ pub fn to_task(task: &Task, signal: Signal, info: SignalInfo) -> Result<()> {
     send(task.process(), Some(task), signal, info)
 }
 
+/// SIGPIPE for the current task, which has written where nobody reads any more.
+pub fn broken_pipe() {
+    let task = current_task();
+    let user = task.credentials().user.real;
+    let info =
+        SignalInfo::from_process(Signal::SIGPIPE, linux_raw_sys::general::SI_USER as i32, task.process().pid(), user);
+    // SIGPIPE is no real-time signal: it always finds room.
+    let _ = to_task(&task, Signal::SIGPIPE, info);
+}
+
 /// Sends the current task a signal that it cannot escape, for what it has just done: if it blocks or ignores the
 /// signal, the signal's default action happens.
 pub fn force(signal: Signal, info: SignalInfo) {

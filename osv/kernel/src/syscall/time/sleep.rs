@@ -1,11 +1,14 @@
 //! `nanosleep(2)`, `clock_nanosleep(2)`.
 
+use alloc::boxed::Box;
+
 use linux_raw_sys::general;
 
 use super::Timespec;
 use crate::errno::{Errno, Result};
 use crate::event::Clock;
 use crate::mem::user::UserPtr;
+use crate::process::current_task;
 use crate::sched::{Deadline, WaitQueue};
 use crate::syscall::SysResult;
 
@@ -35,14 +38,18 @@ pub fn clock_nanosleep(clock: i32, flags: u32, request: UserPtr<Timespec>, remai
 
 /// Sleeps; a signal that comes first leaves what remains in `remaining`.
 fn sleep_for(duration_ns: u64, remaining: UserPtr<Timespec>) -> SysResult {
-    let deadline = Deadline::after(duration_ns);
+    sleep_on(Deadline::after(duration_ns), remaining)
+}
+
+/// Sleeps to the end of what was begun before; again after each signal that has no handler.
+fn sleep_on(deadline: Deadline, remaining: UserPtr<Timespec>) -> SysResult {
     if sleep_until(deadline).is_ok() {
         return Ok(0);
     }
     if let Some(remaining) = remaining.non_null() {
         remaining.write(&Timespec::from_nanos(deadline.remaining_ns()))?;
     }
-    Err(Errno::EINTR)
+    Err(current_task().restart_with(Box::new(move || sleep_on(deadline, remaining))))
 }
 
 fn sleep_until(deadline: Deadline) -> Result<()> {

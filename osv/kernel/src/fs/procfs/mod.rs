@@ -1,0 +1,75 @@
+//! procfs: what the kernel tells of processes and of itself, as files. Source: proc(5).
+//!
+//! The formats are those of Linux 6.1, byte for byte, because programs parse them; what does not exist here (swap,
+//! modules, zones) reads as it does on a Linux that has none of it. Each file is one small function; the tables of
+//! [`generated`](super::generated) make inodes of them.
+
+mod cpuinfo;
+mod load;
+mod machine;
+mod memory;
+mod sysctl;
+
+pub use load::load_averages;
+
+use alloc::sync::Arc;
+
+use linux_raw_sys::general::PROC_SUPER_MAGIC;
+
+use super::generated::{Directory, Entry, Volume};
+use super::{FileSystem, Inode, StatFs};
+use crate::errno::Result;
+
+/// Inode number of the root, as on Linux.
+const ROOT_INO: u64 = 1;
+
+static ROOT: &[Entry<()>] = &[
+    Entry::file("buddyinfo", memory::buddyinfo),
+    Entry::file("cgroups", machine::cgroups),
+    Entry::file("cmdline", machine::cmdline),
+    Entry::file("consoles", machine::consoles),
+    Entry::file("cpuinfo", cpuinfo::cpuinfo),
+    Entry::file("devices", machine::devices),
+    Entry::file("diskstats", machine::diskstats),
+    Entry::file("filesystems", machine::filesystems),
+    Entry::file("interrupts", machine::interrupts),
+    Entry::file("loadavg", load::loadavg),
+    Entry::file("locks", machine::locks),
+    Entry::file("meminfo", memory::meminfo),
+    Entry::file("misc", machine::misc),
+    Entry::file("modules", machine::modules),
+    Entry::file("partitions", machine::partitions),
+    Entry::file("softirqs", machine::softirqs),
+    Entry::file("stat", load::stat),
+    Entry::file("swaps", machine::swaps),
+    Entry::directory("sys", sysctl::ROOT),
+    Entry::file("uptime", load::uptime),
+    Entry::file("version", machine::version),
+    Entry::file("vmstat", memory::vmstat),
+];
+
+/// The one procfs.
+pub struct ProcFs {
+    root: Arc<Directory<()>>,
+}
+
+impl ProcFs {
+    /// An instance to mount.
+    pub fn new() -> Arc<ProcFs> {
+        Arc::new(ProcFs { root: Directory::new(Volume::new(), (), ROOT_INO, ROOT, None) })
+    }
+}
+
+impl FileSystem for ProcFs {
+    fn root(&self) -> Arc<dyn Inode> {
+        self.root.clone()
+    }
+
+    fn statfs(&self) -> Result<StatFs> {
+        Ok(StatFs { magic: u64::from(PROC_SUPER_MAGIC), block_size: 4096, name_max: 255, ..StatFs::default() })
+    }
+
+    fn name(&self) -> &'static str {
+        "proc"
+    }
+}

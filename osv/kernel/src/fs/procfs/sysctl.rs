@@ -1,0 +1,202 @@
+//! `/proc/sys`: settings of the kernel. Most of them are fixed here and refuse to be changed (EACCES when opened for
+//! writing); those that mean something can be.
+
+use crate::drivers::random;
+use crate::errno::{Errno, Result};
+use crate::fs::generated::{Entry, Text};
+use crate::fs::{MAX_FDS, pipe};
+use crate::process::tree::MAX_ID;
+use crate::sync::Once;
+use crate::{mem, uts};
+
+/// A file with one fixed line.
+macro_rules! fixed {
+    ($name:literal, $value:literal) => {
+        Entry::file($name, |_, out| {
+            out.push(concat!($value, "\n").as_bytes());
+            Ok(())
+        })
+    };
+}
+
+pub(super) static ROOT: &[Entry<()>] = &[
+    Entry::directory("fs", FS),
+    Entry::directory("kernel", KERNEL),
+    Entry::directory("net", NET),
+    Entry::directory("vm", VM),
+];
+
+static KERNEL: &[Entry<()>] = &[
+    fixed!("cap_last_cap", "40"),
+    fixed!("core_pattern", "core"),
+    fixed!("core_uses_pid", "0"),
+    Entry::writable("domainname", |_, out| name(&uts::DOMAIN, out), |_, text| set_name(&uts::DOMAIN, text)),
+    Entry::writable("hostname", |_, out| name(&uts::HOST, out), |_, text| set_name(&uts::HOST, text)),
+    fixed!("kptr_restrict", "0"),
+    fixed!("msgmax", "8192"),
+    fixed!("msgmnb", "16384"),
+    fixed!("msgmni", "32000"),
+    fixed!("ngroups_max", "65536"),
+    Entry::file("osrelease", |_, out| line(uts::RELEASE, out)),
+    Entry::file("ostype", |_, out| line(uts::SYSTEM, out)),
+    fixed!("overflowgid", "65534"),
+    fixed!("overflowuid", "65534"),
+    fixed!("panic", "0"),
+    fixed!("perf_event_paranoid", "2"),
+    Entry::file("pid_max", pid_max),
+    fixed!("printk", "4\t4\t1\t7"),
+    Entry::directory("random", RANDOM),
+    fixed!("randomize_va_space", "2"),
+    fixed!("sched_rr_timeslice_ms", "100"),
+    fixed!("sem", "32000\t1024000000\t500\t32000"),
+    fixed!("shmall", "18446744073692774399"),
+    fixed!("shmmax", "18446744073692774399"),
+    fixed!("shmmni", "4096"),
+    fixed!("tainted", "0"),
+    Entry::file("threads-max", threads_max),
+    Entry::file("version", |_, out| line(uts::VERSION, out)),
+];
+
+static RANDOM: &[Entry<()>] = &[
+    Entry::file("boot_id", boot_id),
+    fixed!("entropy_avail", "256"),
+    fixed!("poolsize", "256"),
+    fixed!("urandom_min_reseed_secs", "60"),
+    Entry::file("uuid", |_, out| uuid(new_uuid(), out)),
+    fixed!("write_wakeup_threshold", "256"),
+];
+
+static VM: &[Entry<()>] = &[
+    fixed!("dirty_background_ratio", "10"),
+    fixed!("dirty_ratio", "20"),
+    fixed!("legacy_va_layout", "0"),
+    fixed!("max_map_count", "65530"),
+    fixed!("min_free_kbytes", "4096"),
+    fixed!("mmap_min_addr", "4096"),
+    fixed!("nr_hugepages", "0"),
+    fixed!("overcommit_kbytes", "0"),
+    fixed!("overcommit_memory", "0"),
+    fixed!("overcommit_ratio", "50"),
+    fixed!("page-cluster", "3"),
+    fixed!("panic_on_oom", "0"),
+    fixed!("swappiness", "60"),
+    fixed!("vfs_cache_pressure", "100"),
+];
+
+static FS: &[Entry<()>] = &[
+    fixed!("aio-max-nr", "65536"),
+    fixed!("aio-nr", "0"),
+    Entry::directory("epoll", &[fixed!("max_user_watches", "1048576")]),
+    fixed!("file-max", "9223372036854775807"),
+    fixed!("file-nr", "0\t0\t9223372036854775807"),
+    Entry::directory(
+        "inotify",
+        &[
+            fixed!("max_queued_events", "16384"),
+            fixed!("max_user_instances", "128"),
+            fixed!("max_user_watches", "65536"),
+        ],
+    ),
+    fixed!("lease-break-time", "45"),
+    Entry::directory(
+        "mqueue",
+        &[
+            fixed!("msg_default", "10"),
+            fixed!("msg_max", "10"),
+            fixed!("msgsize_default", "8192"),
+            fixed!("msgsize_max", "8192"),
+            fixed!("queues_max", "256"),
+        ],
+    ),
+    Entry::file("nr_open", |_, out| number(MAX_FDS as u64, out)),
+    fixed!("overflowgid", "65534"),
+    fixed!("overflowuid", "65534"),
+    Entry::file("pipe-max-size", |_, out| number(pipe::MAX_UNPRIVILEGED_CAPACITY as u64, out)),
+    fixed!("pipe-user-pages-hard", "0"),
+    fixed!("pipe-user-pages-soft", "16384"),
+    fixed!("protected_fifos", "0"),
+    fixed!("protected_hardlinks", "1"),
+    fixed!("protected_regular", "0"),
+    fixed!("protected_symlinks", "1"),
+    fixed!("suid_dumpable", "0"),
+];
+
+static NET: &[Entry<()>] = &[
+    Entry::directory("core", &[fixed!("somaxconn", "4096")]),
+    Entry::directory(
+        "ipv4",
+        &[
+            fixed!("ip_local_port_range", "32768\t60999"),
+            fixed!("ip_unprivileged_port_start", "1024"),
+            fixed!("tcp_fin_timeout", "60"),
+        ],
+    ),
+    Entry::directory("unix", &[fixed!("max_dgram_qlen", "512")]),
+];
+
+fn line(text: &str, out: &mut Text) -> Result<()> {
+    write!(out, "{text}\n");
+    Ok(())
+}
+
+fn number(value: u64, out: &mut Text) -> Result<()> {
+    write!(out, "{value}\n");
+    Ok(())
+}
+
+fn name(name: &uts::Name, out: &mut Text) -> Result<()> {
+    name.with(|name| out.push(name));
+    out.push(b"\n");
+    Ok(())
+}
+
+fn set_name(name: &uts::Name, text: &[u8]) -> Result<()> {
+    let end = text.iter().position(|&byte| byte == b'\n' || byte == 0).unwrap_or(text.len());
+    name.set(text.get(..end).ok_or(Errno::EINVAL)?)
+}
+
+fn pid_max(_: &(), out: &mut Text) -> Result<()> {
+    number(u64::from(MAX_ID), out)
+}
+
+/// As many threads as an eighth of the memory has room for with 16 KiB each, as on Linux.
+fn threads_max(_: &(), out: &mut Text) -> Result<()> {
+    number((mem::stats().total / 8 / 16384).max(20), out)
+}
+
+fn boot_id(_: &(), out: &mut Text) -> Result<()> {
+    static BOOT_ID: Once<[u8; 16]> = Once::new();
+    uuid(*BOOT_ID.call_once(new_uuid), out)
+}
+
+/// A random UUID (version 4).
+fn new_uuid() -> [u8; 16] {
+    let mut id = [0; 16];
+    random::fill(&mut id);
+    id[6] = id[6] & 0x0f | 0x40;
+    id[8] = id[8] & 0x3f | 0x80;
+    id
+}
+
+fn uuid(id: [u8; 16], out: &mut Text) -> Result<()> {
+    for (index, byte) in id.iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            out.push(b"-");
+        }
+        write!(out, "{byte:02x}");
+    }
+    out.push(b"\n");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uuids_look_like_uuids() {
+        let mut out = Text::default();
+        uuid([0xab; 16], &mut out).unwrap();
+        assert_eq!(out.into_bytes().unwrap(), b"abababab-abab-abab-abab-abababababab\n");
+    }
+}
