@@ -38,6 +38,7 @@ pub fn launch_unless_native(symbols: PathBuf) {
     if sys::is_set("OSV_NATIVE") || env::args_os().skip(1).any(|argument| argument == "--list") {
         return;
     }
+    sys::prepare_process();
     match launch(symbols) {
         Ok(outcome) => outcome.exit(),
         Err(sentence) => {

@@ -53,7 +53,6 @@ pub enum Event {
 /// When QEMU cannot be found or started.
 pub fn run(vm: &Vm) -> io::Result<Outcome> {
     let program = qemu::find().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, crate::install::advice()))?;
-    sys::ignore_sigpipe();
     let terminals = Terminals::of_this_process();
     let wires = Wires::new(terminals)?;
     let argv = sys::memory_file(c"osv-argv", &strings(vm.argv.iter().map(|word| word.as_os_str())))?;

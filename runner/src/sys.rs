@@ -122,10 +122,19 @@ pub fn signal_stream(signals: &[i32]) -> io::Result<UnixStream> {
     Ok(reader)
 }
 
-/// Ignores SIGPIPE, as std does before `main`, which is not reached yet when an app launches its VM.
-pub fn ignore_sigpipe() {
-    // SAFETY: the call takes plain numbers.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+/// Does what std does before `main`, which is not reached yet when an app launches its VM: ignores SIGPIPE, and
+/// opens `/dev/null` in place of a standard descriptor that is closed, so that no socket of ours takes its number.
+pub fn prepare_process() {
+    // SAFETY: the calls take plain numbers and a C string; `open` takes the lowest free number, which is `fd`,
+    // since those below have been filled before.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+        for fd in 0..3 {
+            if libc::fcntl(fd, libc::F_GETFD) < 0 {
+                libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+            }
+        }
+    }
 }
 
 /// The size of a terminal: rows, columns.

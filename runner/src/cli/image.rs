@@ -3,7 +3,7 @@
 //! An image is made of a directory or an archive (`--rootfs`), of a program with all that it needs, and of
 //! further files (`--file`). What was built is kept in the cache under a name that says what went into it.
 
-use super::kernel::cache_dir;
+use super::kernel::{cache_dir, forget_old};
 use super::{Build, ImageOptions};
 use anyhow::{Context as _, Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -50,6 +50,7 @@ pub fn cached(program: Option<&Path>, options: &ImageOptions) -> Result<PathBuf>
     fingerprint(&tree.root, &mut hasher)?;
     let path = cache_dir().join(format!("image-{:016x}.erofs", hasher.finish()));
     if !path.is_file() {
+        forget_old();
         write(&tree, &path)?;
     }
     Ok(path)

@@ -4,8 +4,12 @@ use anyhow::{Context as _, Result};
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const KERNEL: &[u8] = include_bytes!(env!("OSV_KERNEL_ELF"));
+
+/// How long the cache keeps what it could make again.
+const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Where the command keeps what it can make again: `OSV_CACHE`, or `osv` in the user's cache directory.
 pub fn cache_dir() -> PathBuf {
@@ -24,12 +28,28 @@ pub fn file() -> Result<PathBuf> {
     if fs::metadata(&path).is_ok_and(|file| usize::try_from(file.len()) == Ok(KERNEL.len())) {
         return Ok(path);
     }
+    forget_old();
     publish(&path, KERNEL).with_context(|| format!("cannot keep the kernel in {}", path.display()))?;
     Ok(path)
 }
 
+/// Removes what nobody has made anew for a month. What cannot be removed stays.
+pub fn forget_old() {
+    let is_old = |path: &Path| {
+        let age = fs::metadata(path).and_then(|file| file.modified()).ok().and_then(|time| time.elapsed().ok());
+        age.is_some_and(|age| age > KEPT_FOR)
+    };
+    for entry in fs::read_dir(cache_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if (name.starts_with("kernel-") || name.starts_with("image-")) && is_old(&entry.path()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Writes a file that appears whole or not at all.
-pub fn publish(path: &Path, contents: &[u8]) -> std::io::Result<()> {
+fn publish(path: &Path, contents: &[u8]) -> std::io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir)?;
     let draft = path.with_extension(format!("{}.tmp", std::process::id()));
