@@ -1,7 +1,13 @@
 //! What arch calls on the floors above: each entry into the kernel finds its floor here.
 
-use crate::arch::{self, SyscallTable, TrapFrame, Upcalls, work};
-use crate::drivers::irq;
+use core::sync::atomic::Ordering;
+
+use crate::arch::{self, RFLAGS_IF, SyscallTable, TrapFrame, Upcalls, vector, work};
+use crate::drivers::{apic, irq};
+use crate::mem::space::{Access, Fault};
+use crate::mem::{layout, stack, tlb};
+use crate::process::signal::fault::{PageFaultCause, on_exception, on_page_fault};
+use crate::process::{self, signal};
 use crate::{cpus, panic, sched, syscall};
 
 /// Puts the upcalls in force. `has_strace` chooses the table of system calls that prints them.
@@ -10,22 +16,35 @@ use crate::{cpus, panic, sched, syscall};
 /// - No other CPU runs, and interrupts are off.
 pub unsafe fn install(has_strace: bool) {
     let syscalls: &'static SyscallTable = if has_strace { &syscall::TRACED_TABLE } else { &syscall::TABLE };
-    let upcalls =
-        Upcalls { syscalls, return_to_program, thread_start, interrupt, ap_main: cpus::ap_main, ..Upcalls::NONE };
+    let upcalls = Upcalls {
+        syscalls,
+        return_to_program,
+        thread_start,
+        page_fault,
+        exception,
+        interrupt,
+        ap_main: cpus::ap_main,
+        ..Upcalls::NONE
+    };
     // SAFETY:
     // - the caller vouches for it.
     unsafe { arch::install(upcalls) };
     panic::set_describe(describe);
     irq::set_handler(irq::TIMER, &sched::on_timer_interrupt);
     irq::set_handler(irq::RESCHEDULE, &sched::on_reschedule_interrupt);
+    irq::set_handler(irq::TLB_SHOOTDOWN, &tlb::on_interrupt);
+    tlb::set_ipi(|cpu| apic::send_ipi(cpu, irq::TLB_SHOOTDOWN));
 }
 
 /// The way back to a program found something to do: run another thread, deliver a signal. Interrupts are off.
-extern "C" fn return_to_program(_frame: &mut TrapFrame) {
-    let pending = sched::current().context.work.load(core::sync::atomic::Ordering::SeqCst);
+extern "C" fn return_to_program(frame: &mut TrapFrame) {
+    let pending = sched::current().context.work.load(Ordering::SeqCst);
     arch::enable_interrupts();
     if pending & work::RESCHED != 0 {
         sched::schedule();
+    }
+    if pending & work::SIGNAL != 0 {
+        signal::deliver(frame);
     }
     arch::disable_interrupts();
 }
@@ -36,6 +55,55 @@ extern "C" fn thread_start() {
 
 fn interrupt(_frame: &mut TrapFrame, vector: u8) {
     irq::dispatch(vector);
+}
+
+/// A program, or the kernel on behalf of one, touched a page that is not there or may not be touched so.
+fn page_fault(frame: &mut TrapFrame, address: u64, error: u64) {
+    let Err(fault) = resolve(frame, address, error) else { return };
+    if frame.from_user() {
+        arch::enable_interrupts();
+        on_page_fault(address, error, cause(fault));
+    } else if let Some(rip) = arch::fixup(frame.rip) {
+        frame.rip = rip;
+    } else if stack::is_guard(address) {
+        panic::crash(frame, format_args!("kernel stack overflow at {address:#x}"));
+    } else {
+        panic::crash(frame, format_args!("page fault at {address:#x} (error {error:#x})"));
+    }
+}
+
+/// Gives the page to the current process' address space, if it can have it. May sleep.
+fn resolve(frame: &TrapFrame, address: u64, error: u64) -> Result<(), Fault> {
+    if address >= layout::USER_END || frame.rflags & RFLAGS_IF == 0 || !sched::is_running() {
+        return Err(Fault::NotMapped);
+    }
+    let task = process::try_current_task().ok_or(Fault::NotMapped)?;
+    let space = task.process().space().map_err(|_| Fault::NotMapped)?;
+    arch::enable_interrupts();
+    let outcome = space.handle_fault(address, Access::from_error_code(error));
+    arch::disable_interrupts();
+    outcome
+}
+
+fn cause(fault: Fault) -> PageFaultCause {
+    match fault {
+        Fault::NotMapped => PageFaultCause::NotMapped,
+        Fault::Forbidden => PageFaultCause::NotAllowed,
+        Fault::NoData => PageFaultCause::BeyondFile,
+        Fault::OutOfMemory => PageFaultCause::OutOfMemory,
+    }
+}
+
+/// An exception that is no page fault: a signal for a program, the end for the kernel.
+fn exception(frame: &mut TrapFrame, number: u8, error: u64) {
+    if frame.from_user() {
+        arch::enable_interrupts();
+        on_exception(frame, number, error);
+    } else if let Some(rip) = arch::fixup(frame.rip) {
+        frame.rip = rip;
+    } else {
+        panic::crash(frame, format_args!("{} (error {error:#x})", vector::name(number)));
+    }
 }
 
 /// Names the current thread in last words.

@@ -8,6 +8,7 @@
 mod args;
 mod event;
 mod fs;
+mod futex;
 mod table;
 mod time;
 mod trace;
@@ -63,7 +64,7 @@ impl Call {
 /// Builds [`CALLS`] and [`TABLE`] from lines whose forms `table.rs` explains.
 macro_rules! syscalls {
     ($($number:literal $name:ident
-        $(($($argument:ident),*) => $handler:path $(, partly $missing:literal)?)?
+        $(($($argument:ident),*) => $handler:path $(, partly $missing:literal)? $(, whole $frame:ident)?)?
         $(: refused $errno:ident $why:literal)?
     ;)*) => {
         /// All calls by number.
@@ -97,6 +98,11 @@ macro_rules! syscalls {
                         extern "win64" fn call(frame: &mut TrapFrame) -> u64 {
                             args::invoke($handler, frame)
                         }
+                        $(
+                            let _ = stringify!($frame);
+                            crate::complete_frame_first!(with_whole_frame => call);
+                            let call = with_whole_frame;
+                        )?
                         call
                     };
                 )?

@@ -3,6 +3,7 @@
 //! A line is one of
 //! - `0 read(fd, buf, count) => fs::read;`: done, the handler below `syscall/` decodes its registers by type;
 //!   `=> fs::read, partly "what is missing";` where something is;
+//!   `=> process::fork, whole frame;` where the handler copies the caller's registers (see `arch::TrapFrame`);
 //! - `136 ustat: refused ENOSYS "why";`: deliberately not there, with the error that Linux gives where it is configured out;
 //! - `0 read;`: absent, ENOSYS, and named once in the log when a program calls it.
 //!
@@ -213,7 +214,7 @@ syscalls! {
     199 fremovexattr(fd, name) => fs::fremovexattr;
     200 tkill;
     201 time(seconds) => time::time;
-    202 futex;
+    202 futex(word, operation, value, value2, word2, value3) => futex::futex, partly "no priority inheritance";
     203 sched_setaffinity;
     204 sched_getaffinity;
     205 set_thread_area;

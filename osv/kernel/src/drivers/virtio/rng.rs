@@ -21,7 +21,8 @@ pub fn request_seed() -> Result<()> {
     let mut queue: Queue<Exchange<()>> = device.new_queue(QUEUE, 2)?;
     let buffer = DmaBuffer::new(WANTED)?;
     let reply_len = WANTED as u32;
-    let request = Exchange { buffer, request_len: 0, reply_at: 0, reply_len, trailer_len: 0, data: Data::None, tag: () };
+    let request =
+        Exchange { buffer, request_len: 0, reply_at: 0, reply_len, trailer_len: 0, data: Data::None, tag: () };
     queue.push(request).map_err(|(errno, _)| errno)?;
     let (size, layout) = (queue.size(), queue.layout());
     let queue: Arc<SpinLock<_, IrqOff>> = Arc::new(SpinLock::new(queue));

@@ -1,0 +1,189 @@
+//! `futex(2)`: threads sleep on words of memory and wake each other.
+//!
+//! Wait, wake, requeue and wake-op, by address space or shared between processes. The priority-inheriting operations
+//! give ENOSYS, which is what glibc and musl take as "this kernel has none".
+//! <https://man7.org/linux/man-pages/man2/futex.2.html>
+
+use linux_raw_sys::general;
+
+use super::SysResult;
+use super::time::Timespec;
+use crate::errno::{Errno, Result};
+use crate::event::Clock;
+use crate::mem::user::UserPtr;
+use crate::process::futex_key;
+use crate::sched::Deadline;
+use crate::sched::futex::{self, ANY_BIT, Key};
+use crate::warn_once;
+
+/// The system call. `value2` is the address of a time-out or a number, as the operation wants it.
+pub fn futex(
+    word: UserPtr<u32>,
+    operation: u32,
+    value: u32,
+    value2: u64,
+    word2: UserPtr<u32>,
+    value3: u32,
+) -> SysResult {
+    let is_shared = operation & general::FUTEX_PRIVATE_FLAG == 0;
+    let is_realtime = operation & general::FUTEX_CLOCK_REALTIME != 0;
+    let command = operation & !(general::FUTEX_PRIVATE_FLAG | general::FUTEX_CLOCK_REALTIME);
+    if is_realtime && !matches!(command, general::FUTEX_WAIT_BITSET) {
+        return Err(Errno::ENOSYS);
+    }
+    match command {
+        general::FUTEX_WAIT => wait(word, is_shared, value, ANY_BIT, relative(value2)?),
+        general::FUTEX_WAIT_BITSET => wait(word, is_shared, value, value3, absolute(value2, is_realtime)?),
+        general::FUTEX_WAKE => wake(word, is_shared, value, ANY_BIT),
+        general::FUTEX_WAKE_BITSET => wake(word, is_shared, value, value3),
+        general::FUTEX_REQUEUE => requeue(word, word2, is_shared, value, value2, None),
+        general::FUTEX_CMP_REQUEUE => requeue(word, word2, is_shared, value, value2, Some(value3)),
+        general::FUTEX_WAKE_OP => wake_op(word, word2, is_shared, value, value2, value3),
+        _ => {
+            warn_once!("futex operation {command} is not there (ENOSYS)");
+            Err(Errno::ENOSYS)
+        }
+    }
+}
+
+/// What the kernel knows the word by. EINVAL unless it is aligned, EFAULT outside of programs' memory.
+fn key(word: UserPtr<u32>, is_shared: bool) -> Result<Key> {
+    if !word.addr().0.is_multiple_of(4) {
+        return Err(Errno::EINVAL);
+    }
+    word.addr().check(4)?;
+    futex_key(word.addr().0, is_shared)
+}
+
+fn wait(word: UserPtr<u32>, is_shared: bool, expected: u32, bits: u32, deadline: Option<Deadline>) -> SysResult {
+    if bits == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let key = key(word, is_shared)?;
+    match futex::wait(key, expected, bits, deadline, || word.read()) {
+        // A relative time-out would start anew: Linux restarts only what has none or an absolute one.
+        Err(Errno::ERESTARTSYS) if deadline.is_some() => Err(Errno::EINTR),
+        outcome => outcome.map(|()| 0),
+    }
+}
+
+fn wake(word: UserPtr<u32>, is_shared: bool, most: u32, bits: u32) -> SysResult {
+    if bits == 0 {
+        return Err(Errno::EINVAL);
+    }
+    Ok(futex::wake(key(word, is_shared)?, at_least_one(most), bits) as u64)
+}
+
+/// Linux wakes one thread even if it is asked for none.
+fn at_least_one(most: u32) -> usize {
+    most.max(1) as usize
+}
+
+fn requeue(
+    from: UserPtr<u32>,
+    to: UserPtr<u32>,
+    is_shared: bool,
+    most_woken: u32,
+    most_moved: u64,
+    expected: Option<u32>,
+) -> SysResult {
+    let most_moved = most_moved as u32;
+    if (most_woken as i32) < 0 || (most_moved as i32) < 0 {
+        return Err(Errno::EINVAL);
+    }
+    let read = || from.read();
+    let word = expected.map(|expected| (expected, &read as &dyn Fn() -> Result<u32>));
+    let keys = (key(from, is_shared)?, key(to, is_shared)?);
+    let (woken, moved) = futex::requeue(keys.0, keys.1, most_woken as usize, most_moved as usize, word)?;
+    Ok(if expected.is_some() { woken + moved } else { woken } as u64)
+}
+
+/// Changes the second word, wakes waiters of the first, and of the second too if its old value compares as asked.
+fn wake_op(word: UserPtr<u32>, word2: UserPtr<u32>, is_shared: bool, most: u32, most2: u64, encoded: u32) -> SysResult {
+    let (key1, key2) = (key(word, is_shared)?, key(word2, is_shared)?);
+    let operation = WakeOp::decode(encoded)?;
+    let old = word2.fetch_update(|value| operation.apply(value))?;
+    let mut woken = futex::wake(key1, at_least_one(most), ANY_BIT);
+    if operation.compares(old) {
+        woken += futex::wake(key2, at_least_one(most2 as u32), ANY_BIT);
+    }
+    Ok(woken as u64)
+}
+
+/// What FUTEX_WAKE_OP does to a word: an operation, a comparison, and their arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct WakeOp {
+    operation: u32,
+    comparison: u32,
+    argument: u32,
+    compared: i32,
+}
+
+impl WakeOp {
+    fn decode(encoded: u32) -> Result<WakeOp> {
+        let signed_12 = |value: u32| ((value << 20) as i32) >> 20;
+        let argument = signed_12(encoded >> 12) as u32;
+        let operation = encoded >> 28 & 7;
+        let comparison = encoded >> 24 & 15;
+        if operation > general::FUTEX_OP_XOR || comparison > general::FUTEX_OP_CMP_GE {
+            return Err(Errno::ENOSYS);
+        }
+        let is_shift = encoded >> 28 & general::FUTEX_OP_OPARG_SHIFT != 0;
+        let argument = if is_shift { 1u32.wrapping_shl(argument) } else { argument };
+        Ok(WakeOp { operation, comparison, argument, compared: signed_12(encoded) })
+    }
+
+    fn apply(self, value: u32) -> u32 {
+        match self.operation {
+            general::FUTEX_OP_SET => self.argument,
+            general::FUTEX_OP_ADD => value.wrapping_add(self.argument),
+            general::FUTEX_OP_OR => value | self.argument,
+            general::FUTEX_OP_ANDN => value & !self.argument,
+            _ => value ^ self.argument,
+        }
+    }
+
+    fn compares(self, old: u32) -> bool {
+        let old = old as i32;
+        match self.comparison {
+            general::FUTEX_OP_CMP_EQ => old == self.compared,
+            general::FUTEX_OP_CMP_NE => old != self.compared,
+            general::FUTEX_OP_CMP_LT => old < self.compared,
+            general::FUTEX_OP_CMP_LE => old <= self.compared,
+            general::FUTEX_OP_CMP_GT => old > self.compared,
+            _ => old >= self.compared,
+        }
+    }
+}
+
+/// The end of a wait that may last as long as the time at `address` says; never ends if that is null.
+fn relative(address: u64) -> Result<Option<Deadline>> {
+    let Some(timeout) = UserPtr::<Timespec>::new(address).non_null() else { return Ok(None) };
+    Ok(Some(Deadline::after(timeout.read()?.to_nanos()?)))
+}
+
+/// The moment that the time at `address` names; never if that is null.
+fn absolute(address: u64, is_realtime: bool) -> Result<Option<Deadline>> {
+    let Some(timeout) = UserPtr::<Timespec>::new(address).non_null() else { return Ok(None) };
+    let clock = if is_realtime { general::CLOCK_REALTIME } else { general::CLOCK_MONOTONIC };
+    Clock::from_id(clock as i32)?.deadline(timeout.read()?.to_nanos()?).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wake_ops_are_decoded() {
+        // FUTEX_OP(FUTEX_OP_ADD, -1, FUTEX_OP_CMP_GT, -3)
+        let operation = WakeOp::decode(1 << 28 | 4 << 24 | 0xfff << 12 | 0xffd).unwrap();
+        assert_eq!(operation.apply(5), 4);
+        assert!(operation.compares(0) && !operation.compares(-3i32 as u32));
+        // FUTEX_OP(FUTEX_OP_OR | FUTEX_OP_OPARG_SHIFT, 4, FUTEX_OP_CMP_EQ, 0)
+        let operation = WakeOp::decode((2 | 8) << 28 | 4 << 12).unwrap();
+        assert_eq!(operation.apply(1), 17);
+        assert!(operation.compares(0));
+        assert_eq!(WakeOp::decode(5 << 28), Err(Errno::ENOSYS));
+        assert_eq!(WakeOp::decode(6 << 24), Err(Errno::ENOSYS));
+    }
+}
