@@ -32,6 +32,11 @@ pub fn entry() -> Result<PathBuf> {
     compile("entry.S", &["-m32", "-nostdlib", "-static", "-no-pie", layout])
 }
 
+/// The plugin of QEMU's that counts instructions.
+pub fn profile_plugin() -> Result<PathBuf> {
+    compile("profile.c", &["-O2", "-fPIC", "-shared", "-fvisibility=hidden"])
+}
+
 /// Compiles afresh each time (it takes half a second), so that a cached program is never an old one.
 fn compile(source: &str, flags: &[&str]) -> Result<PathBuf> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs").join(source);

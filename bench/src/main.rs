@@ -11,6 +11,7 @@ mod build;
 mod cpio;
 mod linux;
 mod osv;
+mod profile;
 mod rows;
 mod sizes;
 mod vm;
@@ -18,7 +19,7 @@ mod vm;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use rows::{Measured, Report};
 use vm::{Clock, Machine};
@@ -26,7 +27,10 @@ use vm::{Clock, Machine};
 /// What the user asked for.
 #[derive(Parser)]
 #[command(name = "osv-bench", about = "Benchmarks osv against a Linux guest in the same QEMU")]
+#[command(args_conflicts_with_subcommands = true)]
 struct Options {
+    #[command(subcommand)]
+    command: Option<Tool>,
     /// Wall-clock nanoseconds on 1 and 2 CPUs instead of instructions on 1.
     #[arg(long)]
     wall: bool,
@@ -52,6 +56,17 @@ struct Options {
     rows: Vec<String>,
 }
 
+/// What the benchmark can do besides.
+#[derive(Subcommand)]
+enum Tool {
+    /// Counts the instructions of one row, of the boot or of any kernel, by function.
+    ///
+    /// `profile futex_round_trip` gives them per operation, `profile boot` from the kernel's entry to `main`, and
+    /// `profile --kernel ELF --append 'command line' [--marked]` for a kernel that is booted as it is, whole or
+    /// between pairs of the instruction `xchg bx, bx`. `--by line` and `--by address --only NAME` look closer.
+    Profile(profile::Options),
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Guests {
     Both,
@@ -61,6 +76,9 @@ enum Guests {
 
 fn main() -> Result<()> {
     let options = Options::parse();
+    if let Some(Tool::Profile(options)) = &options.command {
+        return profile::run(options);
+    }
     let reports = measure_all(&options)?;
     let sizes = options.sizes.then(|| sizes::measure(&options.machine)).transpose()?;
     if options.json {

@@ -15,18 +15,28 @@ use crate::vm::{self, Machine, Output};
 
 /// Runs the micro-benchmarks on osv.
 pub fn run(machine: &Machine, rows: &[String]) -> Result<Output> {
-    boot(machine, &build::micro()?, rows)
+    run_with(machine, rows, &[])
+}
+
+/// Runs them with more arguments for QEMU.
+pub fn run_with(machine: &Machine, rows: &[String], qemu_args: &[String]) -> Result<Output> {
+    boot_with(machine, &build::micro()?, rows, qemu_args)
 }
 
 /// Boots osv with `program` as its first process.
 pub fn boot(machine: &Machine, program: &Path, args: &[String]) -> Result<Output> {
+    boot_with(machine, program, args, &[])
+}
+
+fn boot_with(machine: &Machine, program: &Path, args: &[String], qemu_args: &[String]) -> Result<Output> {
     let mut command = Command::new(osv()?);
     command
         .args(["run", "--machine", &machine.name])
         .args(["--memory", &format!("{}M", machine.memory_mib), "--cpus", &machine.cpus.to_string()])
         .arg("--rootfs")
         .arg(rootfs(program)?);
-    for arg in machine.clock_args() {
+    let clock_args = machine.clock_args().iter().copied();
+    for arg in clock_args.chain(qemu_args.iter().map(String::as_str)) {
         command.arg(format!("--qemu-arg={arg}"));
     }
     command.args(["--", "/init", "--dir", "/tmp"]).args(args);
@@ -48,4 +58,9 @@ fn osv() -> Result<PathBuf> {
     build.args(["build", "-q", "-p", "osv-runner", "--bin", "osv"]).current_dir(env!("CARGO_MANIFEST_DIR"));
     ensure!(build.status()?.success(), "{build:?} failed");
     Ok(std::env::current_exe()?.with_file_name("osv"))
+}
+
+/// The ELF of the kernel that the command boots, with its symbols.
+pub fn kernel() -> Result<PathBuf> {
+    Ok(osv()?.with_file_name("osv-kernel").join("x86_64-unknown-linux-gnu/kernel/osv-kernel"))
 }

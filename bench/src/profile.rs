@@ -1,0 +1,209 @@
+//! `osv-bench profile`: which functions of the kernel the instructions of an operation go to.
+//!
+//! A plugin of QEMU's (`programs/profile.c`) counts each guest instruction, exactly, on one CPU; here the counts are
+//! given to the kernel's functions and lines, inlined ones included, by its debug information. Three things can be
+//! profiled:
+//! - a row of the benchmark, per operation: `osv-bench profile futex_round_trip`;
+//! - the boot, from the kernel's entry to `main`: `osv-bench profile boot`;
+//! - any kernel, such as one of `/work/kboot` or with self-tests: `osv-bench profile --kernel ELF --append 'cmdline'`,
+//!   whole or (`--marked`) between pairs of the instruction `xchg bx, bx`, which marks regions in rows, too.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use addr2line::Loader;
+use anyhow::{Context, Result, anyhow, ensure};
+use clap::{Args, ValueEnum};
+
+use crate::vm::{self, Clock, Machine, Output};
+use crate::{build, osv};
+
+/// Where the kernel's half of the address space begins.
+const KERNEL_START: u64 = 0xffff_8000_0000_0000;
+
+/// What to profile, and how to show it.
+#[derive(Args)]
+pub struct Options {
+    /// A row of the benchmark, or `boot`.
+    #[arg(required_unless_present = "kernel")]
+    what: Option<String>,
+    /// Boot this kernel's ELF instead of the benchmark.
+    #[arg(long)]
+    kernel: Option<PathBuf>,
+    /// Its command line.
+    #[arg(long, default_value = "", requires = "kernel")]
+    append: String,
+    /// Count only between marks.
+    #[arg(long, requires = "kernel")]
+    marked: bool,
+    /// Divide the counts by this.
+    #[arg(long, requires = "kernel", default_value_t = 1)]
+    operations: u64,
+    /// What the counts are summed by.
+    #[arg(long, value_enum, default_value_t = By::Function)]
+    by: By,
+    /// How many lines to print.
+    #[arg(long, default_value_t = 40)]
+    top: usize,
+    /// Only what has this text in its name.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// QEMU's machine type.
+    #[arg(long, default_value = "q35")]
+    machine: String,
+    /// Memory of the guest in MiB.
+    #[arg(long, default_value_t = 128)]
+    memory: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum By {
+    /// The kernel's functions, inlined ones too; code of Rust's libraries counts for who uses it.
+    Function,
+    /// Source lines of the kernel.
+    Line,
+    /// What is left as a function after inlining.
+    Symbol,
+    /// Each instruction.
+    Address,
+}
+
+/// How often each instruction was executed, by address.
+type Counts = BTreeMap<u64, u64>;
+
+/// Runs what is asked for and prints its profile.
+pub fn run(options: &Options) -> Result<()> {
+    let machine =
+        Machine { name: options.machine.clone(), memory_mib: options.memory, cpus: 1, clock: Clock::Instructions };
+    let counts_file = build::cache()?.join(format!("profile-{}.txt", std::process::id()));
+    let what = options.what.as_deref().unwrap_or_default();
+    let mut operations = options.operations.max(1);
+    let kernel = match &options.kernel {
+        Some(kernel) => {
+            let plugin = plugin(&counts_file, if options.marked { ",marked=on" } else { "" })?;
+            let output = boot_kernel(&machine, kernel, &options.append, &plugin)?;
+            print!("{}", output.text());
+            kernel.clone()
+        }
+        None if what == "boot" => {
+            let plugin = plugin(&counts_file, ",until=mark")?;
+            osv::run_with(&machine, &["none".to_owned()], &["-plugin".to_owned(), plugin])?;
+            osv::kernel()?
+        }
+        None => {
+            let plugin = plugin(&counts_file, ",marked=on")?;
+            let output = osv::run_with(&machine, &[what.to_owned()], &["-plugin".to_owned(), plugin])?;
+            let turns = output.value(&format!("{what}.turns"));
+            let (_, turns) = turns.with_context(|| format!("no row {what:?}; the guest said:\n{}", output.text()))?;
+            operations = turns.parse()?;
+            osv::kernel()?
+        }
+    };
+    let counts = read_counts(&counts_file)?;
+    fs::remove_file(&counts_file)?;
+    print(options, &counts, &kernel, operations)
+}
+
+/// Builds the plugin and gives QEMU's argument for it.
+fn plugin(counts: &Path, mode: &str) -> Result<String> {
+    Ok(format!("file={},out={}{mode}", build::profile_plugin()?.display(), counts.display()))
+}
+
+fn boot_kernel(machine: &Machine, kernel: &Path, append: &str, plugin: &str) -> Result<Output> {
+    let mut command: Command = machine.qemu();
+    command.arg("-kernel").arg(kernel).args(["-append", append, "-plugin", plugin]);
+    command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=1"]);
+    vm::run(command, Duration::from_secs(300))
+}
+
+fn read_counts(path: &Path) -> Result<Counts> {
+    let text = fs::read_to_string(path).context("QEMU's plugin has left no counts")?;
+    let line = |line: &str| {
+        let (address, count) = line.split_once(' ')?;
+        Some((u64::from_str_radix(address, 16).ok()?, count.parse().ok()?))
+    };
+    text.lines().map(|text| line(text).with_context(|| format!("a count like {text:?}"))).collect()
+}
+
+fn print(options: &Options, counts: &Counts, kernel: &Path, operations: u64) -> Result<()> {
+    let symbols = Loader::new(kernel).map_err(|error| anyhow!("reading {}: {error}", kernel.display()))?;
+    let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+    let mut kernel_total = 0;
+    for (&address, &count) in counts.range(KERNEL_START..) {
+        kernel_total += count;
+        *sums.entry(name(&symbols, address, options.by)).or_default() += count;
+    }
+    let other: u64 = counts.range(..KERNEL_START).map(|(_, count)| count).sum();
+    ensure!(kernel_total > 0, "the kernel did nothing in the profiled region");
+    let per_operation = |count: u64| count as f64 / operations as f64;
+    println!(
+        "{:.1} instructions in the kernel, {:.1} outside of it, in each of {operations} operations",
+        per_operation(kernel_total),
+        per_operation(other)
+    );
+    let mut lines: Vec<_> = sums.into_iter().filter(|(name, _)| name.contains(&options.only)).collect();
+    if options.by != By::Address {
+        lines.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+    }
+    for (name, count) in lines.into_iter().take(options.top) {
+        println!("{:12.1} {:5.1}%  {name}", per_operation(count), count as f64 * 100.0 / kernel_total as f64);
+    }
+    Ok(())
+}
+
+/// What an instruction belongs to.
+fn name(symbols: &Loader, address: u64, by: By) -> String {
+    let symbol = || {
+        let symbol = symbols.find_symbol(address).unwrap_or("?");
+        format!("{:#}", rustc_demangle::demangle(symbol))
+    };
+    if by == By::Symbol {
+        return symbol();
+    }
+    let place = place(symbols, address);
+    match by {
+        By::Address => format!("{address:#x} {} {}", symbol(), place.map_or_else(String::new, |place| place.line)),
+        By::Line => place.map_or_else(symbol, |place| format!("{}  {}", place.line, place.function)),
+        _ => place.map_or_else(symbol, |place| format!("{}  {}", place.function, place.file)),
+    }
+}
+
+/// A place in the kernel's source.
+struct Place {
+    function: String,
+    file: String,
+    line: String,
+}
+
+/// The innermost frame at `address` that is the kernel's own source, not a library's.
+fn place(symbols: &Loader, address: u64) -> Option<Place> {
+    let mut frames = symbols.find_frames(address).ok()?;
+    while let Ok(Some(frame)) = frames.next() {
+        let (Some(function), Some(location)) = (&frame.function, &frame.location) else { continue };
+        let Some((_, file)) = location.file.and_then(|file| file.rsplit_once("osv/kernel/src/")) else { continue };
+        let function = function.raw_name().map_or_else(|_| "?".to_owned(), |name| short(&name));
+        let line = format!("{file}:{}", location.line.unwrap_or(0));
+        return Some(Place { function, file: file.to_owned(), line });
+    }
+    None
+}
+
+/// A function's name without hash and type arguments, which fill lines and say little.
+fn short(mangled: &str) -> String {
+    let name = format!("{:#}", rustc_demangle::demangle(mangled));
+    let name = name.strip_prefix("osv_kernel::").unwrap_or(&name);
+    if name.starts_with('<') {
+        return name.to_owned();
+    }
+    let mut depth = 0;
+    let is_outside = |c: &char| {
+        depth += i32::from(*c == '<');
+        let is_outside = depth == 0;
+        depth -= i32::from(*c == '>');
+        is_outside
+    };
+    name.chars().filter(is_outside).collect()
+}
