@@ -144,11 +144,17 @@ pub fn read_config(file: &File) -> Result<Option<Config>, String> {
     Config::parse(&String::from_utf8_lossy(&text)).map(Some)
 }
 
-/// A loadable segment: offset, physical address, size in the file.
+/// The first physical address behind all that `file` loads: with less memory a VM cannot even begin.
+pub fn memory_end(file: &File) -> Option<u64> {
+    segments(file)?.iter().map(|segment| segment.physical.saturating_add(segment.memory_size)).max()
+}
+
+/// A loadable segment: offset, physical address, size in the file and in memory.
 struct Segment {
     offset: u64,
     physical: u64,
     size: u64,
+    memory_size: u64,
 }
 
 fn segments(file: &File) -> Option<Vec<Segment>> {
@@ -165,7 +171,7 @@ fn segments(file: &File) -> Option<Vec<Segment>> {
         file.read_exact_at(&mut entry, table.checked_add(index * size)?).ok()?;
         let word = |at: usize| Some(u64::from_le_bytes(entry.get(at..at + 8)?.try_into().ok()?));
         let kind = u32::from_le_bytes(entry[..4].try_into().ok()?);
-        let segment = Segment { offset: word(8)?, physical: word(24)?, size: word(32)? };
+        let segment = Segment { offset: word(8)?, physical: word(24)?, size: word(32)?, memory_size: word(40)? };
         (kind == PT_LOAD).then_some(segment)
     };
     Some((0..count).filter_map(segment).collect())

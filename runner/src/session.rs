@@ -6,16 +6,19 @@
 //! its output; the word of the debug-exit device counts only if the control port was silent.
 
 use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::app;
 use crate::console::{self, Terminals, port};
 use crate::kernel_log::KernelLog;
 use crate::outcome::Outcome;
@@ -53,6 +56,7 @@ pub enum Event {
 /// When QEMU cannot be found or started.
 pub fn run(vm: &Vm) -> io::Result<Outcome> {
     let program = qemu::find().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, crate::install::advice()))?;
+    check_memory(vm)?;
     let terminals = Terminals::of_this_process();
     let wires = Wires::new(terminals)?;
     let argv = sys::memory_file(c"osv-argv", &strings(vm.argv.iter().map(|word| word.as_os_str())))?;
@@ -96,6 +100,22 @@ pub fn run(vm: &Vm) -> io::Result<Outcome> {
     drop(raw);
     let complaints = complaints.join().unwrap_or_default();
     Ok(end.judge(crash, &complaints))
+}
+
+/// What a kernel that was cut off when it was loaded could not say.
+fn check_memory(vm: &Vm) -> io::Result<()> {
+    let size = |path: &PathBuf| fs::metadata(path).map(|file| file.len());
+    let loaded = app::memory_end(&File::open(&vm.kernel)?).unwrap_or(0);
+    let needed = loaded + vm.initrd.as_ref().map(size).transpose()?.unwrap_or(0);
+    if vm.memory.bytes() >= needed {
+        return Ok(());
+    }
+    let message = format!(
+        "a VM of {} KiB cannot hold the program, which needs {} KiB to start",
+        vm.memory.bytes() >> 10,
+        needed >> 10
+    );
+    Err(io::Error::new(io::ErrorKind::OutOfMemory, message))
 }
 
 /// How the event loop ended: what the guest or the clock said, and QEMU's own status.

@@ -208,6 +208,14 @@ fn what_cannot_run_is_said_in_a_sentence() {
 }
 
 #[test]
+fn too_little_memory_is_said_before_the_start() {
+    let guest = Guest::new("memory", "echo 'exit 0' >&$control");
+    let output = guest.osv(&["-m".as_ref(), "1M".as_ref(), "/bin/true".as_ref()]).output().unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("a VM of 1024 KiB cannot hold the program"));
+}
+
+#[test]
 fn a_dry_run_prints_what_would_be_started() {
     let arguments = ["run", "--dry-run", "--machine", "microvm", "-m", "64M", "-c", "3", "--", "/bin/echo", "a b"];
     let output = Command::new(env!("CARGO_BIN_EXE_osv")).args(arguments).output().unwrap();
