@@ -9,6 +9,7 @@ mod args;
 mod event;
 mod fs;
 mod futex;
+mod mm;
 mod table;
 mod time;
 mod trace;

@@ -94,6 +94,8 @@ impl AddressSpace {
     /// Takes all pages from `start` up to `end` out and frees them. Big pages that lie across a border have been split,
     /// or else stay, and their part in the range becomes zeros. The areas' lock is held alone.
     pub(super) fn unmap_pages(&self, start: u64, end: u64) {
+        // The peak is noted when it is about to be over.
+        self.resident_usage();
         let mut gather = Gather::new(self);
         self.tables.for_each(start, end, |addr, slot, is_big| {
             if !is_big {
