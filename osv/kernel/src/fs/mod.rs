@@ -25,6 +25,7 @@ mod clock;
 pub mod dentry;
 pub mod device;
 mod directory;
+pub mod erofs;
 mod fd_table;
 mod file;
 pub mod generated;
