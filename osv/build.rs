@@ -49,12 +49,15 @@ fn prepare() -> Result<(), String> {
     let kernel = osv_kernel_build::build()?;
     let image = out.join("kernel.img");
     write(&image, &kernel.image)?;
+    // A copy of our own: the next kernel that is built beside it has other addresses.
+    let symbols = out.join("kernel.elf");
+    fs::copy(&kernel.elf, &symbols).map_err(|e| format!("cannot copy {}: {e}", kernel.elf.display()))?;
     let link = out.join("link");
     fs::create_dir_all(&link).map_err(|e| format!("cannot create {}: {e}", link.display()))?;
     write_scripts(&link, &script, &kernel)?;
     println!("cargo:rustc-link-search=native={}", link.display());
     println!("cargo:rustc-env=OSV_KERNEL_IMAGE={}", image.display());
-    println!("cargo:rustc-env=OSV_KERNEL_SYMBOLS={}", kernel.elf.display());
+    println!("cargo:rustc-env=OSV_KERNEL_SYMBOLS={}", symbols.display());
     Ok(())
 }
 

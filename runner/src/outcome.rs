@@ -37,7 +37,7 @@ impl Outcome {
         match &self {
             Self::Exited(_) => {}
             Self::Signaled(signal) => sys::die_by(*signal),
-            Self::Crashed(reason) => eprintln!("osv: kernel crash: {reason}"),
+            Self::Crashed(reason) => eprintln!("osv: the VM ended by a kernel crash: {reason}"),
             Self::TimedOut => eprintln!("osv: the time is up, the VM was ended"),
         }
         std::process::exit(self.status())
