@@ -280,6 +280,8 @@ fn enter(parent: &Current, task: &Arc<Task>, request: &Request) -> Result<()> {
         None => return Err(Errno::ESRCH),
     };
     tree.add_process(Arc::clone(process), parent_pid, group, session);
+    drop(tree);
+    process.watch_cpu_limit();
     Ok(())
 }
 

@@ -22,7 +22,7 @@ pub mod limits;
 mod loader;
 pub mod pidfd;
 pub mod resources;
-mod robust;
+pub mod robust;
 pub mod script;
 pub mod session;
 pub mod signal;

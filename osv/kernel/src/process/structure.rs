@@ -4,9 +4,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use super::limits::{Limits, Resource};
+use super::limits::{Limit, Limits, Resource};
+use super::loader::space_limits;
 use super::resources::Usage;
-use super::signal::action::Actions;
+use super::signal::action::{Action, Actions};
 use super::signal::queue::Queue;
 use super::signal::set::Signal;
 use super::status::{ChildEvent, ExitStatus};
@@ -48,11 +49,15 @@ pub struct Process {
     exit_events: Pollee,
     start_time_ns: u64,
     /// Orphans below it become its children (`PR_SET_CHILD_SUBREAPER`).
-    pub(super) is_subreaper: AtomicBool,
-    pub(super) is_dumpable: AtomicU32,
+    pub(crate) is_subreaper: AtomicBool,
+    pub(crate) is_dumpable: AtomicU32,
     /// It has run `execve` since it was forked: its parent may no longer change its group.
     pub(super) has_execed: AtomicBool,
-    pub(super) personality: AtomicU32,
+    pub(crate) personality: AtomicU32,
+    /// It has asked for barriers that reach its threads on other CPUs.
+    pub(crate) has_membarrier: AtomicBool,
+    /// `PR_SET_THP_DISABLE`.
+    pub(crate) has_no_huge_pages: AtomicBool,
     pub(super) oom_score_adjust: AtomicU32,
 }
 
@@ -138,6 +143,8 @@ impl Process {
             is_dumpable: AtomicU32::new(1),
             has_execed: AtomicBool::new(false),
             personality: AtomicU32::new(0),
+            has_membarrier: AtomicBool::new(false),
+            has_no_huge_pages: AtomicBool::new(false),
             oom_score_adjust: AtomicU32::new(0),
         }
     }
@@ -220,6 +227,43 @@ impl Process {
     /// A copy of its limits.
     pub fn limits(&self) -> Limits {
         self.limits.lock().clone()
+    }
+
+    /// Sets a limit by the rules of setrlimit(2), and puts it in force; returns the old one.
+    pub fn set_limit(self: &Arc<Self>, resource: Resource, new: Limit, is_privileged: bool) -> Result<Limit> {
+        let old = self.limits.lock().set(resource, new, is_privileged)?;
+        match resource {
+            Resource::Cpu => self.watch_cpu_limit(),
+            Resource::AddressSpace | Resource::Data | Resource::Stack => {
+                if let Some(space) = self.try_space() {
+                    space.set_limits(space_limits(&self.limits()));
+                }
+            }
+            _ => {}
+        }
+        Ok(old)
+    }
+
+    /// What it does when `signal` arrives.
+    pub fn action(&self, signal: Signal) -> Action {
+        *self.signals.lock().actions.lock().get(signal)
+    }
+
+    /// Sets what it does when `signal` arrives, and returns what it did. A signal that is ignored from now on is not pending
+    /// any more.
+    pub fn set_action(&self, signal: Signal, action: Action) -> Action {
+        let mut signals = self.signals.lock();
+        let (old, drops) = {
+            let mut actions = signals.actions.lock();
+            (actions.set(signal, action), actions.drops(signal))
+        };
+        if drops {
+            signals.pending.discard(signal.bit());
+            for task in &signals.tasks {
+                task.signals.pending.lock().discard(signal.bit());
+            }
+        }
+        old
     }
 
     /// When it was made, in nanoseconds since boot.

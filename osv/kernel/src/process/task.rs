@@ -37,22 +37,22 @@ pub struct Task {
     fs: SpinLock<Option<Arc<FsContext>>>,
     name: SpinLock<[u8; NAME_SIZE]>,
     /// Where to write 0 and wake a futex when the task ends.
-    pub(super) clear_child_tid: AtomicU64,
+    pub(crate) clear_child_tid: AtomicU64,
     /// Where to write its id when it starts.
     pub(super) set_child_tid: AtomicU64,
-    pub(super) robust_list: AtomicU64,
+    pub(crate) robust_list: AtomicU64,
     pub(super) restart: SpinLock<Option<Restart>>,
     /// Whoever called `vfork` and waits for this task to be done with its memory.
     pub(super) vfork: SpinLock<Option<Arc<super::clone::Release>>>,
     /// The registers with which a new task starts.
     pub(super) first_frame: SpinLock<Option<Box<TrapFrame>>>,
     /// The signal that the task's end of its parent sends (`PR_SET_PDEATHSIG`).
-    pub(super) parent_death_signal: AtomicU32,
+    pub(crate) parent_death_signal: AtomicU32,
     pub(super) is_exiting: AtomicBool,
     /// What the program asked for; scheduling here is always by fair shares.
-    pub(super) policy: AtomicU32,
-    pub(super) rt_priority: AtomicU32,
-    pub(super) timer_slack_ns: AtomicU64,
+    pub(crate) policy: AtomicU32,
+    pub(crate) rt_priority: AtomicU32,
+    pub(crate) timer_slack_ns: AtomicU64,
 }
 
 /// What signals need to know of a task. The mask is changed by the task itself only.
@@ -246,6 +246,33 @@ impl Task {
             *place = byte;
         }
         *self.name.lock() = padded;
+    }
+
+    /// The stack for its handlers.
+    pub fn alt_stack(&self) -> AltStack {
+        *self.signals.alt_stack.lock()
+    }
+
+    /// Changes the stack for its handlers.
+    pub fn set_alt_stack(&self, stack: AltStack) {
+        *self.signals.alt_stack.lock() = stack;
+    }
+
+    /// How the call goes on that a signal without handler interrupted, once.
+    pub fn take_restart(&self) -> Option<Restart> {
+        self.restart.lock().take()
+    }
+
+    /// The task becomes somebody else: its parent's end sends nothing any more, and its core is its own.
+    pub fn on_identity_change(&self) {
+        self.parent_death_signal.store(0, Ordering::Relaxed);
+        self.process.is_dumpable.store(0, Ordering::Relaxed);
+    }
+
+    /// Sets how late its timers may be; 0 for the default. Timers here are always exact.
+    pub fn set_timer_slack(&self, slack_ns: u64) {
+        const DEFAULT_NS: u64 = 50_000;
+        self.timer_slack_ns.store(if slack_ns == 0 { DEFAULT_NS } else { slack_ns }, Ordering::Relaxed);
     }
 
     /// Remembers how the current call goes on should a signal without handler interrupt it; the caller returns the

@@ -16,7 +16,7 @@ use super::signal::send;
 use super::signal::set::Signal;
 use super::structure::Process;
 use super::task::Task;
-use crate::drivers::clock::monotonic_ns;
+use crate::drivers::clock::{self, monotonic_ns};
 use crate::errno::{Errno, Result};
 use crate::sched::Deadline;
 use crate::sched::timer::Timer;
@@ -29,8 +29,11 @@ const MIN_IGNORED_INTERVAL_NS: u64 = 1_000_000;
 
 /// The clock of an alarm.
 pub enum TimeBase {
-    /// Time since boot.
-    Monotonic,
+    /// Time since boot; programs give it as a time of day if it is to be that.
+    Monotonic {
+        /// Whether absolute times are times of day.
+        is_realtime: bool,
+    },
     /// What the process has used of the CPUs.
     ProcessCpu,
     /// What a task has used of the CPUs.
@@ -99,7 +102,7 @@ impl Alarm {
     /// The time by its clock.
     fn now_ns(&self) -> u64 {
         match &self.base {
-            TimeBase::Monotonic => monotonic_ns(),
+            TimeBase::Monotonic { .. } => monotonic_ns(),
             TimeBase::ProcessCpu => self.process.upgrade().map_or(0, |process| process.cpu_time_ns()),
             TimeBase::TaskCpu(task) => task.upgrade().and_then(|task| task.thread()).map_or(0, |t| t.cpu_time_ns()),
         }
@@ -301,7 +304,7 @@ impl Process {
     /// `setitimer`: returns the old setting. EINVAL for a number that is none.
     pub fn set_interval_timer(self: &Arc<Self>, which: u32, new: Setting) -> Result<Setting> {
         let (base, signal) = match which {
-            linux::ITIMER_REAL => (TimeBase::Monotonic, Signal::SIGALRM),
+            linux::ITIMER_REAL => (TimeBase::Monotonic { is_realtime: false }, Signal::SIGALRM),
             linux::ITIMER_VIRTUAL => (TimeBase::ProcessCpu, Signal::SIGVTALRM),
             linux::ITIMER_PROF => (TimeBase::ProcessCpu, Signal::SIGPROF),
             _ => return Err(Errno::EINVAL),
@@ -362,8 +365,11 @@ impl Process {
     /// `timer_settime`: to a duration from now, or to a time of the timer's clock. Returns the old setting.
     pub fn set_timer(&self, id: u32, new: Setting, is_absolute: bool) -> Result<Setting> {
         let alarm = self.timer(id)?;
-        let base_ns = if is_absolute { 0 } else { alarm.now_ns() };
-        let target_ns = (new.remaining_ns != 0).then(|| base_ns.saturating_add(new.remaining_ns));
+        let target_ns = (new.remaining_ns != 0).then(|| match alarm.base {
+            _ if !is_absolute => alarm.now_ns().saturating_add(new.remaining_ns),
+            TimeBase::Monotonic { is_realtime: true } => new.remaining_ns.saturating_sub(clock::wall_offset_ns()),
+            _ => new.remaining_ns,
+        });
         Ok(alarm.set(target_ns, new.interval_ns))
     }
 

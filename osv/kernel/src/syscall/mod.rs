@@ -10,6 +10,8 @@ mod event;
 mod fs;
 mod futex;
 mod mm;
+mod process;
+mod signal;
 mod table;
 mod time;
 mod trace;

@@ -1,0 +1,147 @@
+//! `fork(2)`, `vfork(2)`, `clone(2)`, `clone3(2)`, `unshare(2)`, `setns(2)`.
+
+use linux_raw_sys::general as linux;
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
+
+use crate::arch::TrapFrame;
+use crate::errno::{Errno, Result};
+use crate::mem::user::{UserAddr, UserSlice};
+use crate::process::clone::Request;
+use crate::process::signal::Signal;
+use crate::process::{clone as process, current_process, current_task};
+use crate::syscall::{Fd, SysResult};
+
+/// The bits of `clone`'s flags that are the exit signal.
+const EXIT_SIGNAL: u64 = 0xff;
+
+/// A process in the caller's image. <https://man7.org/linux/man-pages/man2/fork.2.html>
+pub fn fork(frame: &mut TrapFrame) -> SysResult {
+    process::clone(frame, &Request::fork()).map(u64::from)
+}
+
+/// A process in the caller's memory, while the caller waits. <https://man7.org/linux/man-pages/man2/vfork.2.html>
+pub fn vfork(frame: &mut TrapFrame) -> SysResult {
+    process::clone(frame, &Request::vfork()).map(u64::from)
+}
+
+/// <https://man7.org/linux/man-pages/man2/clone.2.html>
+pub fn clone(frame: &mut TrapFrame, flags: u64, stack: u64, parent_tid: u64, child_tid: u64, tls: u64) -> SysResult {
+    let flags = flags & u64::from(u32::MAX);
+    let has = |flag: u32| flags & u64::from(flag) != 0;
+    if has(linux::CLONE_PIDFD) && (has(linux::CLONE_PARENT_SETTID) || has(linux::CLONE_DETACHED)) {
+        return Err(Errno::EINVAL);
+    }
+    let request = Request {
+        flags: flags & !EXIT_SIGNAL,
+        exit_signal: Signal::new((flags & EXIT_SIGNAL) as u32).map_or(0, Signal::number),
+        stack,
+        tls,
+        parent_tid,
+        child_tid,
+        pidfd: parent_tid,
+    };
+    process::clone(frame, &request).map(u64::from)
+}
+
+/// `struct clone_args`.
+#[derive(Clone, Copy, FromBytes, IntoBytes)]
+#[repr(C)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+impl CloneArgs {
+    /// Reads a structure of `size` bytes, of which those that are not known have to be zero (E2BIG).
+    fn read(at: UserAddr, size: usize) -> Result<CloneArgs> {
+        const KNOWN: usize = size_of::<CloneArgs>();
+        if size > 4096 {
+            return Err(Errno::E2BIG);
+        }
+        if size < linux::CLONE_ARGS_SIZE_VER0 as usize {
+            return Err(Errno::EINVAL);
+        }
+        let bytes = UserSlice::new(at.0, size).read_vec()?;
+        let (known, rest) = bytes.split_at(size.min(KNOWN));
+        if rest.iter().any(|&byte| byte != 0) {
+            return Err(Errno::E2BIG);
+        }
+        let mut args = CloneArgs::new_zeroed();
+        if let Some(place) = args.as_mut_bytes().get_mut(..known.len()) {
+            place.copy_from_slice(known);
+        }
+        Ok(args)
+    }
+
+    fn request(&self) -> Result<Request> {
+        let known = !0u64 >> 32 | linux::CLONE_CLEAR_SIGHAND | linux::CLONE_INTO_CGROUP;
+        let has = |flag: u32| self.flags & u64::from(flag) != 0;
+        // CLONE_NEWTIME is one of the bits that `clone` has for the exit signal.
+        let signal_bits = EXIT_SIGNAL & !u64::from(linux::CLONE_NEWTIME);
+        let is_wrong = self.flags & !known != 0
+            || self.flags & (signal_bits | u64::from(linux::CLONE_DETACHED)) != 0
+            || self.flags & linux::CLONE_INTO_CGROUP != 0
+            || self.exit_signal > Signal::COUNT as u64
+            || (has(linux::CLONE_THREAD) || has(linux::CLONE_PARENT)) && self.exit_signal != 0
+            || (self.stack == 0) != (self.stack_size == 0)
+            || self.set_tid_size != 0
+            || self.set_tid != 0;
+        if is_wrong {
+            return Err(Errno::EINVAL);
+        }
+        UserAddr(self.stack).check(self.stack_size as usize).map_err(|_| Errno::EINVAL)?;
+        Ok(Request {
+            flags: self.flags,
+            exit_signal: self.exit_signal as u32,
+            stack: self.stack.wrapping_add(self.stack_size),
+            tls: self.tls,
+            parent_tid: self.parent_tid,
+            child_tid: self.child_tid,
+            pidfd: self.pidfd,
+        })
+    }
+}
+
+/// <https://man7.org/linux/man-pages/man2/clone.2.html>
+pub fn clone3(frame: &mut TrapFrame, args: UserAddr, size: usize) -> SysResult {
+    let request = CloneArgs::read(args, size)?.request()?;
+    process::clone(frame, &request).map(u64::from)
+}
+
+/// Gives the task what it shares for itself alone; there is one namespace of each kind.
+/// <https://man7.org/linux/man-pages/man2/unshare.2.html>
+pub fn unshare(flags: u32) -> SysResult {
+    const SHAREABLE: u32 = linux::CLONE_FS | linux::CLONE_FILES | linux::CLONE_SYSVSEM;
+    const OF_PROCESS: u32 = linux::CLONE_THREAD | linux::CLONE_SIGHAND | linux::CLONE_VM;
+    if flags & !(SHAREABLE | OF_PROCESS) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if flags & OF_PROCESS != 0 && current_process().task_count() > 1 {
+        return Err(Errno::EINVAL);
+    }
+    let task = current_task();
+    if flags & linux::CLONE_FS != 0 {
+        task.unshare_fs();
+    }
+    if flags & linux::CLONE_FILES != 0 {
+        task.unshare_files();
+    }
+    Ok(0)
+}
+
+/// There is one namespace of each kind. <https://man7.org/linux/man-pages/man2/setns.2.html>
+pub fn setns(fd: Fd, _kind: u32) -> SysResult {
+    current_task().files().get(fd.0)?;
+    Err(Errno::EINVAL)
+}
+
+const _: () = assert!(size_of::<CloneArgs>() == linux::CLONE_ARGS_SIZE_VER2 as usize);
