@@ -355,8 +355,3 @@ pub fn current_task() -> Current {
 pub fn current_process() -> &'static Arc<Process> {
     current_task().task().process()
 }
-
-/// The descriptors of the task that runs.
-pub fn current_files() -> Result<Arc<FdTable>> {
-    try_current_task().map(|task| task.files()).ok_or(crate::errno::Errno::EBADF)
-}

@@ -2,11 +2,10 @@
 
 use alloc::vec::Vec;
 
-use crate::errno::{Errno, Result};
+use crate::errno::Errno;
 use crate::mem::user::UserPtr;
 use crate::process::credentials::{Credentials, Ids, MAX_GROUPS};
-use crate::process::limits::Resource;
-use crate::process::{current_process, current_task, tree};
+use crate::process::current_task;
 use crate::syscall::SysResult;
 
 /// The real user. <https://man7.org/linux/man-pages/man2/getuid.2.html>
@@ -53,17 +52,8 @@ fn commit(new: Credentials) -> SysResult {
     if new.user.effective != old.user.effective || new.group.effective != old.group.effective {
         task.on_identity_change();
     }
-    if new.user.real != old.user.real && new.user.real != 0 {
-        check_processes(new.user.real)?;
-    }
     task.set_credentials(new);
     Ok(0)
-}
-
-/// RLIMIT_NPROC is checked by the next `execve` on Linux; a user with far too many processes is refused here.
-fn check_processes(uid: u32) -> Result<()> {
-    let limit = current_process().limit(Resource::Processes);
-    if tree::count_tasks_of(uid) as u64 >= limit.max(1) && limit != u64::MAX { Err(Errno::EAGAIN) } else { Ok(()) }
 }
 
 /// <https://man7.org/linux/man-pages/man2/setuid.2.html>

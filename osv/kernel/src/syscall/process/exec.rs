@@ -48,8 +48,7 @@ fn run(
     let limit = arguments_limit(current_process().limit(Resource::Stack));
     let arguments = read_strings(arguments, limit)?;
     let environment = read_strings(environment, limit)?;
-    let request =
-        Request { path: found.path, place: found.place, is_hidden: found.is_hidden, arguments, environment };
+    let request = Request { path: found.path, place: found.place, is_hidden: found.is_hidden, arguments, environment };
     execute(frame, request)?;
     Ok(0)
 }

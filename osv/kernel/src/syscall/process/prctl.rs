@@ -54,9 +54,7 @@ pub fn prctl(option: u32, arg2: u64, arg3: u64, arg4: u64, arg5: u64) -> SysResu
             task.set_credentials(Credentials { has_no_new_privileges: true, ..(*task.credentials()).clone() });
             Ok(0)
         }
-        pr::PR_GET_NO_NEW_PRIVS if arg2 == 0 && rest_is_zero => {
-            Ok(u64::from(task.credentials().has_no_new_privileges))
-        }
+        pr::PR_GET_NO_NEW_PRIVS if arg2 == 0 && rest_is_zero => Ok(u64::from(task.credentials().has_no_new_privileges)),
         pr::PR_GET_KEEPCAPS => Ok(u64::from(task.credentials().secure_bits & secure_bits::KEEP_CAPS != 0)),
         pr::PR_SET_KEEPCAPS if arg2 <= 1 => set_keep_caps(arg2 == 1),
         pr::PR_GET_SECUREBITS => Ok(u64::from(task.credentials().secure_bits)),
@@ -185,10 +183,10 @@ fn ambient(command: u64, number: u64, arg4: u64, arg5: u64) -> SysResult {
 
 /// <https://man7.org/linux/man-pages/man2/arch_prctl.2.html>
 pub fn arch_prctl(option: u32, address: u64) -> SysResult {
-    const SET_GS: u32 = linux::ARCH_SET_GS;
-    const SET_FS: u32 = linux::ARCH_SET_FS;
-    const GET_FS: u32 = linux::ARCH_GET_FS;
-    const GET_GS: u32 = linux::ARCH_GET_GS;
+    const SET_GS: u32 = 0x1001;
+    const SET_FS: u32 = 0x1002;
+    const GET_FS: u32 = 0x1003;
+    const GET_GS: u32 = 0x1004;
     const GET_CPUID: u32 = 0x1011;
     match option {
         SET_FS | SET_GS if address >= USER_END => return Err(Errno::EPERM),

@@ -4,7 +4,7 @@
 //! sched(7), from those who may use them; they only change what these calls say.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{Ordering, fence};
+use core::sync::atomic::Ordering;
 
 use linux_raw_sys::general as linux;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
@@ -15,7 +15,7 @@ use crate::arch;
 use crate::errno::{Errno, Result};
 use crate::mem::user::{UserAddr, UserPtr, UserSlice};
 use crate::process::limits::Resource;
-use crate::process::{Task, current_task, tree};
+use crate::process::{Task, current_process, current_task, tree};
 use crate::sched::{self, CpuMask};
 use crate::syscall::SysResult;
 use crate::syscall::time::Timespec;
@@ -228,7 +228,7 @@ pub fn getcpu(cpu: UserPtr<u32>, node: UserPtr<u32>, _cache: u64) -> SysResult {
     Ok(0)
 }
 
-/// Barriers between the threads of a process. Every CPU that runs a program is made to enter the kernel.
+/// Barriers between the threads of a process.
 /// <https://man7.org/linux/man-pages/man2/membarrier.2.html>
 pub fn membarrier(command: u32, flags: u32, _cpu: i32) -> SysResult {
     const QUERY: u32 = 0;
@@ -242,7 +242,7 @@ pub fn membarrier(command: u32, flags: u32, _cpu: i32) -> SysResult {
     if flags != 0 {
         return Err(Errno::EINVAL);
     }
-    let is_private = &current_task().process().has_membarrier;
+    let is_private = &current_process().has_membarrier;
     match command {
         QUERY => Ok(u64::from(BARRIERS | REGISTRATIONS)),
         REGISTER_PRIVATE_EXPEDITED => {
@@ -252,10 +252,22 @@ pub fn membarrier(command: u32, flags: u32, _cpu: i32) -> SysResult {
         REGISTER_GLOBAL_EXPEDITED => Ok(0),
         PRIVATE_EXPEDITED if !is_private.load(Ordering::SeqCst) => Err(Errno::EPERM),
         GLOBAL | GLOBAL_EXPEDITED | PRIVATE_EXPEDITED => {
-            fence(Ordering::SeqCst);
-            crate::cpus::run_on_all_others(|| fence(Ordering::SeqCst));
+            visit_all_cpus();
             Ok(0)
         }
         _ => Err(Errno::EINVAL),
     }
+}
+
+/// Runs the caller on every CPU once: a CPU that has switched to it has done all that it had begun before.
+fn visit_all_cpus() {
+    let thread = sched::current();
+    let affinity = thread.affinity();
+    for cpu in sched::online_cpus().iter() {
+        thread.set_affinity(CpuMask::only(cpu));
+        while arch::cpu_id() != cpu {
+            sched::schedule();
+        }
+    }
+    thread.set_affinity(affinity);
 }

@@ -96,8 +96,8 @@ pub fn sysinfo(info: UserPtr<Sysinfo>) -> SysResult {
     info.write(&Sysinfo {
         uptime: clock::monotonic_ns().div_ceil(1_000_000_000),
         loads: [load; 3],
-        total_ram: memory.total_bytes(),
-        free_ram: memory.free_bytes(),
+        total_ram: memory.total,
+        free_ram: memory.free,
         processes: tree::task_count() as u16,
         unit: 1,
         ..Sysinfo::default()
