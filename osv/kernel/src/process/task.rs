@@ -12,7 +12,6 @@ use super::signal::queue::Queue;
 use super::signal::set::SignalSet;
 use super::structure::Process;
 use crate::arch::TrapFrame;
-use crate::errno::Result;
 use crate::fs::{FdTable, FsContext};
 use crate::sched::{self, Extension, Thread};
 use crate::sync::{IrqOff, Once, SpinLock};
