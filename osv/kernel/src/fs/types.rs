@@ -53,6 +53,8 @@ pub fn list() -> Vec<(&'static [u8], bool)> {
 pub fn register_own() {
     register("tmpfs", false, make_ram);
     register("ramfs", false, make_ram);
+    register("overlay", false, super::overlay::make);
+    register("devtmpfs", false, |_| Ok(super::devfs::instance()));
 }
 
 fn make_ram(request: &Request<'_>) -> Result<Arc<dyn FileSystem>> {
