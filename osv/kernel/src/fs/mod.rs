@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod anonymous;
 mod attributes;
 mod caller;
 mod change;

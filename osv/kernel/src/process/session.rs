@@ -53,6 +53,11 @@ pub fn current_session() -> Option<Arc<Session>> {
     tree::lock().node(current_process().pid()).map(|node| Arc::clone(&node.session))
 }
 
+/// The session of the process `pid`.
+pub fn of_process(pid: u32) -> Option<Arc<Session>> {
+    tree::lock().node(pid).map(|node| Arc::clone(&node.session))
+}
+
 /// Makes `terminal` control the session of the process that runs (`TIOCSCTTY`). EPERM unless the process leads its
 /// session and that has no terminal yet.
 pub fn set_terminal(terminal: Arc<dyn Terminal>) -> Result<()> {

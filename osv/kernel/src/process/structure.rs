@@ -9,7 +9,7 @@ use super::loader::space_limits;
 use super::resources::Usage;
 use super::signal::action::{Action, Actions};
 use super::signal::queue::Queue;
-use super::signal::set::Signal;
+use super::signal::set::{Signal, SignalSet};
 use super::status::{ChildEvent, ExitStatus};
 use super::task::Task;
 use super::timers::Timers;
@@ -284,6 +284,18 @@ impl Process {
     /// The task that stands for the process: its oldest.
     pub fn first_task(&self) -> Option<Arc<Task>> {
         self.signals.lock().tasks.first().cloned()
+    }
+
+    /// The signals that it ignores explicitly, and those that it has handlers for.
+    pub fn signal_dispositions(&self) -> (SignalSet, SignalSet) {
+        let actions = Arc::clone(&self.signals.lock().actions);
+        let actions = actions.lock();
+        (actions.ignored(), actions.caught())
+    }
+
+    /// The signals that are pending for it as a whole.
+    pub fn pending(&self) -> SignalSet {
+        self.signals.lock().pending.set()
     }
 
     /// Whether it is stopped by job control.

@@ -21,15 +21,17 @@ fn open_fifos() -> &'static Mutex<BTreeMap<Key, Weak<Pipe>>> {
 }
 
 /// Opens the FIFO whose inode is `ino` on `device`. Waits for the other side to come, unless it is there, both sides
-/// are asked for, or NONBLOCK is given (ENXIO for a writer without reader).
+/// are asked for, or NONBLOCK is given (ENXIO for a writer without reader). A pipe that is opened again by its number
+/// never waits.
 pub fn open_fifo(device: u64, ino: u64, flags: OpenFlags) -> Result<Arc<PipeEnd>> {
     let pipe = find_or_create((device, ino))?;
     let is_patient = !flags.contains(OpenFlags::NONBLOCK);
     match (flags.is_readable(), flags.is_writable()) {
+        (false, false) => Err(Errno::EINVAL),
+        _ if device == super::pipe_device() => Ok(Arc::new(connect(pipe, flags))),
         (true, true) => Ok(Arc::new(connect(pipe, flags))),
         (true, false) => open_reader(pipe, flags, is_patient),
         (false, true) => open_writer(pipe, flags, is_patient),
-        (false, false) => Err(Errno::EINVAL),
     }
 }
 
@@ -38,9 +40,17 @@ fn find_or_create(key: Key) -> Result<Arc<Pipe>> {
     if let Some(pipe) = fifos.get(&key).and_then(Weak::upgrade) {
         return Ok(pipe);
     }
-    let pipe = Pipe::new(Some(key))?;
+    let pipe = Pipe::new(key)?;
+    pipe.is_reachable.store(true, Ordering::Relaxed);
     fifos.insert(key, Arc::downgrade(&pipe));
     Ok(pipe)
+}
+
+/// Makes `pipe` one that can be found.
+pub(super) fn enter(pipe: &Arc<Pipe>) {
+    if !pipe.is_reachable.swap(true, Ordering::Relaxed) {
+        open_fifos().lock().insert(pipe.fifo, Arc::downgrade(pipe));
+    }
 }
 
 /// Makes the end and wakes those who waited for it.
@@ -82,10 +92,12 @@ fn wait_for_partner(end: &PipeEnd, opens: &AtomicU32, before: u32) -> Result<()>
 
 impl Drop for Pipe {
     fn drop(&mut self) {
-        let Some(key) = self.fifo else { return };
+        if !*self.is_reachable.get_mut() {
+            return;
+        }
         let mut fifos = open_fifos().lock();
-        if fifos.get(&key).is_some_and(|pipe| pipe.strong_count() == 0) {
-            fifos.remove(&key);
+        if fifos.get(&self.fifo).is_some_and(|pipe| pipe.strong_count() == 0) {
+            fifos.remove(&self.fifo);
         }
     }
 }

@@ -50,7 +50,6 @@ struct State {
 
 /// A pipe: the data between its ends, and who has them.
 pub struct Pipe {
-    ino: u64,
     created: Timespec,
     state: Mutex<State>,
     len: AtomicUsize,
@@ -64,15 +63,21 @@ pub struct Pipe {
     write_queue: WaitQueue,
     open_queue: WaitQueue,
     pollee: Pollee,
-    fifo: Option<fifo::Key>,
+    fifo: fifo::Key,
+    /// Whether `open_fifo` can find it.
+    is_reachable: AtomicBool,
 }
 
 impl Pipe {
-    fn new(fifo: Option<fifo::Key>) -> Result<Arc<Pipe>> {
+    /// A pipe that is in no file system.
+    fn new_anonymous() -> Result<Arc<Pipe>> {
         static NEXT_INO: AtomicU64 = AtomicU64::new(1);
+        Pipe::new((pipe_device(), NEXT_INO.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    fn new(fifo: fifo::Key) -> Result<Arc<Pipe>> {
         let ring = Ring::new(DEFAULT_CAPACITY)?;
         Ok(Arc::new(Pipe {
-            ino: NEXT_INO.fetch_add(1, Ordering::Relaxed),
             created: Timespec::from_nanos(clock::realtime_ns()),
             len: AtomicUsize::new(0),
             room: AtomicUsize::new(ring.room()),
@@ -86,6 +91,7 @@ impl Pipe {
             open_queue: WaitQueue::new(),
             pollee: Pollee::new(),
             fifo,
+            is_reachable: AtomicBool::new(false),
         }))
     }
 
@@ -246,6 +252,11 @@ impl PipeEnd {
         self.pipe.set_capacity(size)
     }
 
+    /// Lets the pipe be opened again by its device and inode number, as a FIFO is.
+    pub fn make_reachable(&self) {
+        fifo::enter(&self.pipe);
+    }
+
     /// Whether both are ends of the same pipe.
     pub fn is_same_pipe(&self, other: &PipeEnd) -> bool {
         Arc::ptr_eq(&self.pipe, &other.pipe)
@@ -341,12 +352,12 @@ impl File for PipeEnd {
 
     fn metadata(&self) -> Result<Metadata> {
         let time = self.pipe.created;
-        let metadata = Metadata::new(pipe_device(), self.pipe.ino, FileType::Fifo, 0o600);
+        let metadata = Metadata::new(pipe_device(), self.pipe.fifo.1, FileType::Fifo, 0o600);
         Ok(Metadata { atime: time, mtime: time, ctime: time, ..metadata })
     }
 
     fn link_text(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(format!("pipe:[{}]", self.pipe.ino).as_bytes());
+        out.extend_from_slice(format!("pipe:[{}]", self.pipe.fifo.1).as_bytes());
     }
 
     fn set_status(&self, flags: OpenFlags) {
@@ -370,7 +381,7 @@ impl Drop for PipeEnd {
 
 /// A new pipe: its reading and its writing end. `flags` may have DIRECT.
 pub fn create(flags: OpenFlags) -> Result<(Arc<PipeEnd>, Arc<PipeEnd>)> {
-    let pipe = Pipe::new(None)?;
+    let pipe = Pipe::new_anonymous()?;
     let flags = flags & OpenFlags::DIRECT;
     let reader = PipeEnd::new(pipe.clone(), flags);
     let writer = PipeEnd::new(pipe, flags | OpenFlags::WRONLY);

@@ -5,18 +5,27 @@
 //! [`generated`](super::generated) make inodes of them.
 
 mod cpuinfo;
+mod descriptors;
 mod load;
 mod machine;
+mod maps;
 mod memory;
+mod memory_file;
+mod mounts;
+mod net;
+mod process;
+mod stat;
+mod status;
 mod sysctl;
 
 pub use load::load_averages;
+pub use status::cpu_list;
 
 use alloc::sync::Arc;
 
 use linux_raw_sys::general::PROC_SUPER_MAGIC;
 
-use super::generated::{Directory, Entry, Volume};
+use super::generated::{Directory, Entry, Text, Volume};
 use super::{FileSystem, Inode, StatFs};
 use crate::errno::Result;
 
@@ -38,15 +47,24 @@ static ROOT: &[Entry<()>] = &[
     Entry::file("meminfo", memory::meminfo),
     Entry::file("misc", machine::misc),
     Entry::file("modules", machine::modules),
+    Entry::link("mounts", |_, out| text(out, "self/mounts")),
+    Entry::link("net", |_, out| text(out, "self/net")),
     Entry::file("partitions", machine::partitions),
+    Entry::link("self", process::self_link),
     Entry::file("softirqs", machine::softirqs),
     Entry::file("stat", load::stat),
     Entry::file("swaps", machine::swaps),
     Entry::directory("sys", sysctl::ROOT),
+    Entry::link("thread-self", process::thread_self_link),
     Entry::file("uptime", load::uptime),
     Entry::file("version", machine::version),
     Entry::file("vmstat", memory::vmstat),
 ];
+
+fn text(out: &mut Text, text: &str) -> Result<()> {
+    out.push(text.as_bytes());
+    Ok(())
+}
 
 /// The one procfs.
 pub struct ProcFs {
@@ -56,7 +74,7 @@ pub struct ProcFs {
 impl ProcFs {
     /// An instance to mount.
     pub fn new() -> Arc<ProcFs> {
-        Arc::new(ProcFs { root: Directory::new(Volume::new(), (), ROOT_INO, ROOT, None) })
+        Arc::new(ProcFs { root: Directory::new(Volume::new(), (), ROOT_INO, ROOT, Some(&process::Processes)) })
     }
 }
 

@@ -87,6 +87,13 @@ impl Actions {
         self.ignored
     }
 
+    /// Signals that the process has handlers for.
+    pub fn caught(&self) -> SignalSet {
+        let has_handler = |action: &Action| !matches!(action.handler, SIG_DFL | SIG_IGN);
+        let bits = self.table.iter().enumerate().filter(|(_, action)| has_handler(action));
+        SignalSet(bits.fold(0, |set, (index, _)| set | 1 << index))
+    }
+
     /// Whether `signal` would be dropped if it were delivered now.
     pub fn drops(&self, signal: Signal) -> bool {
         match self.get(signal).handler {

@@ -1,0 +1,93 @@
+//! Places of files that are in no tree.
+//!
+//! `/proc/PID/fd` has a link for every open file, and programs follow these links: `/dev/stdin` is one. For a pipe or
+//! a terminal that nobody opened by a path, a place is made up: the root of a tree of its own that holds nothing
+//! else and that no path leads to.
+
+use alloc::sync::Arc;
+
+use super::dentry::Dentry;
+use super::pipe::PipeEnd;
+use super::{
+    File, FileSystem, FileType, Inode, Metadata, Mount, MountFlags, OpenFile, OpenFlags, PathRef, StatFs, SuperBlock,
+};
+use crate::errno::{Errno, Result};
+use crate::sync::Once;
+
+/// What `fdinfo` shows as the mount of files that are in no tree.
+pub const MOUNT_ID: u64 = 0;
+
+/// Magic number of the file system of such files (`ANON_INODE_FS_MAGIC`).
+const MAGIC: u64 = 0x0904_1934;
+
+/// The place of an open file; one is made up if it has none.
+pub fn place_of(file: &Arc<OpenFile>) -> Result<PathRef> {
+    if let Some(place) = file.path() {
+        return Ok(place.clone());
+    }
+    if let Some(end) = file.downcast::<PipeEnd>() {
+        end.make_reachable();
+    }
+    let inode = Arc::new(Anonymous { metadata: file.metadata()?, file: file.clone() });
+    Ok(PathRef::new(mount(), Dentry::new_root(inode)))
+}
+
+/// The inode at such a place. It lives as long as somebody is about to open it.
+struct Anonymous {
+    metadata: Metadata,
+    file: Arc<OpenFile>,
+}
+
+impl Inode for Anonymous {
+    fn metadata(&self) -> Result<Metadata> {
+        self.file.metadata()
+    }
+
+    fn kind(&self) -> FileType {
+        self.metadata.kind
+    }
+
+    fn open(self: Arc<Self>, _flags: OpenFlags) -> Result<Option<Arc<dyn File>>> {
+        Err(Errno::ENXIO)
+    }
+}
+
+fn mount() -> Arc<Mount> {
+    static MOUNT: Once<Arc<Mount>> = Once::new();
+    MOUNT
+        .call_once(|| {
+            let super_block = SuperBlock::new(Arc::new(Nowhere), b"anon_inodefs");
+            let root = super_block.root().clone();
+            Mount::new(super_block, root, MountFlags::empty())
+        })
+        .clone()
+}
+
+/// The file system of files that are in none.
+struct Nowhere;
+
+impl FileSystem for Nowhere {
+    fn root(&self) -> Arc<dyn Inode> {
+        Arc::new(Empty)
+    }
+
+    fn statfs(&self) -> Result<StatFs> {
+        Ok(StatFs { magic: MAGIC, block_size: 4096, name_max: 255, ..StatFs::default() })
+    }
+
+    fn name(&self) -> &'static str {
+        "anon_inodefs"
+    }
+}
+
+struct Empty;
+
+impl Inode for Empty {
+    fn metadata(&self) -> Result<Metadata> {
+        Ok(Metadata::new(super::ANONYMOUS_DEVICE, 1, FileType::Directory, 0o500))
+    }
+
+    fn kind(&self) -> FileType {
+        FileType::Directory
+    }
+}
