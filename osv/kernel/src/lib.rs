@@ -24,6 +24,7 @@ pub mod cpus;
 pub mod drivers;
 pub mod errno;
 pub mod event;
+pub mod first_program;
 pub mod fs;
 pub mod log;
 pub mod mem;

@@ -48,6 +48,7 @@ pub mod procfs;
 pub mod ramfs;
 mod rename;
 pub mod types;
+mod stream;
 mod walk;
 
 pub use access::{Access, Subject};
@@ -63,6 +64,7 @@ pub use memfd::create_memfd;
 pub use mount::{Mount, MountFlags, SuperBlock};
 pub use open_file::{OpenFile, checked_position};
 pub use path::{FsContext, PathRef};
+pub use stream::Stream;
 pub use walk::{Follow, Last, LastKind, ResolveFlags, Start, Walker};
 
 /// Longest path that a system call takes, the terminating NUL included.
