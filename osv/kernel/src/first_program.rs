@@ -11,7 +11,7 @@ use crate::cmdline::Options;
 use crate::drivers::fw_cfg::FwCfg;
 use crate::drivers::{console, power};
 use crate::errno::{Errno, Result};
-use crate::fs::{self, FdTable, FsContext, OpenFile, OpenFlags, Stream};
+use crate::fs::{Caller, FdTable, FsContext, MAX_FDS, OpenFile, OpenFlags, Start, Stream, Subject};
 use crate::process::exec::{self, Init};
 use crate::process::exit;
 use crate::process::status::ExitStatus;
@@ -44,7 +44,7 @@ fn spawn(
     context: FsContext,
 ) -> Result<()> {
     if let Some(directory) = &options.cwd {
-        fs::change_directory(&context, directory)?;
+        context.set_current(Caller::new(&context, &Subject::ROOT).resolve(Start::Current, directory, true)?);
     }
     let path = find_program(path, &environment, &context);
     exec::spawn_init(Init {
@@ -65,7 +65,9 @@ fn find_program(name: &[u8], environment: &[Vec<u8>], context: &FsContext) -> Ve
     }
     let directories = search.unwrap_or(b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     let candidates = directories.split(|&byte| byte == b':').map(|directory| [directory, b"/", name].concat());
-    candidates.into_iter().find(|path| fs::exists(context, path)).unwrap_or_else(|| name.to_vec())
+    let caller = Caller::new(context, &Subject::ROOT);
+    let exists = |path: &Vec<u8>| caller.resolve(Start::Current, path, true).is_ok();
+    candidates.into_iter().find(exists).unwrap_or_else(|| name.to_vec())
 }
 
 /// Arguments and environment: the runner's, or the command line's.
@@ -94,7 +96,7 @@ fn standard_streams() -> Result<FdTable> {
     for name in [console::STDIN, console::STDOUT, console::STDERR] {
         let stream = console::port(name).map(|port| Stream::new(port.clone())).or(shared.clone());
         let file = OpenFile::anonymous(stream.ok_or(Errno::ENODEV)?, OpenFlags::RDWR);
-        files.install(file, false, fs::MAX_FDS as u64)?;
+        files.install(file, false, MAX_FDS as u64)?;
     }
     Ok(files)
 }

@@ -6,9 +6,11 @@
 
 use osv_kernel::arch::{self, BootError, BootInfo};
 use osv_kernel::cmdline::{self, Options};
+use osv_kernel::errno::{Errno, Result};
+use osv_kernel::fs::{self, FsContext};
 use osv_kernel::mem::heap::Heap;
 use osv_kernel::sched::{self, CpuMask, NewThread};
-use osv_kernel::{cpus, drivers, kprintln, mem, upcalls};
+use osv_kernel::{cpus, drivers, first_program, kprintln, mem, upcalls};
 
 #[global_allocator]
 static HEAP: Heap = Heap;
@@ -58,7 +60,31 @@ fn give_help() -> ! {
 
 /// The rest of the boot, on a thread that may sleep.
 extern "C" fn boot_thread(_: usize) -> ! {
-    kprintln!("osv {}: boot thread at {} ns", env!("CARGO_PKG_VERSION"), drivers::clock::monotonic_ns());
-    arch::power::debug_exit(0);
-    arch::power::reset()
+    drivers::virtio::find_all(cmdline::text());
+    drivers::console::init();
+    // The command line was checked by `options`.
+    let options = Options::parse(cmdline::text()).unwrap_or_default();
+    if !options.is_quiet {
+        greet();
+    }
+    match mount_root(&options) {
+        Ok(context) => first_program::start(&options, context),
+        Err(errno) => panic!("no root file system ({errno})"),
+    }
+    sched::exit_thread()
+}
+
+fn mount_root(options: &Options) -> Result<FsContext> {
+    let Some(tag) = options.rootfs.as_ref().and_then(|kind| kind.strip_prefix(b"9p:")) else {
+        return Err(Errno::ENODEV);
+    };
+    let root = fs::ninep::NinePFs::mount(tag, false)?;
+    Ok(FsContext::new(fs::Mount::of(root, tag, fs::MountFlags::RELATIME).root_path()))
+}
+
+/// The boot line.
+fn greet() {
+    let booted_ms = drivers::clock::monotonic_ns() / 1_000_000;
+    let line = cmdline::text().escape_ascii();
+    kprintln!("osv {} booted in {booted_ms} ms: {line}", env!("CARGO_PKG_VERSION"));
 }

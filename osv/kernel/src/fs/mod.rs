@@ -47,8 +47,8 @@ pub mod pipe;
 pub mod procfs;
 pub mod ramfs;
 mod rename;
-pub mod types;
 mod stream;
+pub mod types;
 mod walk;
 
 pub use access::{Access, Subject};
