@@ -16,6 +16,7 @@
 pub mod clone;
 pub mod credentials;
 pub mod elf;
+pub mod embedded;
 pub mod exec;
 pub mod exit;
 pub mod limits;
