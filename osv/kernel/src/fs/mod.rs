@@ -49,6 +49,7 @@ pub mod ramfs;
 mod rename;
 mod stream;
 pub mod types;
+pub mod sysfs;
 mod walk;
 
 pub use access::{Access, Subject};
