@@ -54,6 +54,8 @@ pub fn register_own() {
     register("tmpfs", false, make_ram);
     register("ramfs", false, make_ram);
     register("overlay", false, super::overlay::make);
+    register("proc", false, |_| Ok(super::procfs::instance()));
+    register("sysfs", false, |_| Ok(super::sysfs::instance()));
     register("devtmpfs", false, |_| Ok(super::devfs::instance()));
 }
 

@@ -3,6 +3,7 @@
 use crate::cmdline;
 use crate::errno::Result;
 use crate::fs::generated::Text;
+use crate::fs::types;
 use crate::{sched, uts};
 
 /// `/proc/version`.
@@ -20,10 +21,11 @@ pub(super) fn cmdline(_: &(), out: &mut Text) -> Result<()> {
 
 /// `/proc/filesystems`: the types that can be mounted.
 pub(super) fn filesystems(_: &(), out: &mut Text) -> Result<()> {
-    for name in ["sysfs", "tmpfs", "proc", "devtmpfs", "sockfs", "pipefs", "ramfs", "devpts", "overlay", "9p"] {
-        write!(out, "nodev\t{name}\n");
+    for (name, needs_device) in types::list() {
+        out.push(if needs_device { b"\t" } else { b"nodev\t" });
+        out.push(name);
+        out.push(b"\n");
     }
-    out.push(b"\terofs\n");
     Ok(())
 }
 

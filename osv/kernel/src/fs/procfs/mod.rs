@@ -28,6 +28,7 @@ use linux_raw_sys::general::PROC_SUPER_MAGIC;
 use super::generated::{Directory, Entry, Text, Volume};
 use super::{FileSystem, Inode, StatFs};
 use crate::errno::Result;
+use crate::sync::Once;
 
 /// Inode number of the root, as on Linux.
 const ROOT_INO: u64 = 1;
@@ -71,11 +72,14 @@ pub struct ProcFs {
     root: Arc<Directory<()>>,
 }
 
-impl ProcFs {
-    /// An instance to mount.
-    pub fn new() -> Arc<ProcFs> {
-        Arc::new(ProcFs { root: Directory::new(Volume::new(), (), ROOT_INO, ROOT, Some(&process::Processes)) })
-    }
+/// The instance that all mounts show.
+pub fn instance() -> Arc<ProcFs> {
+    static INSTANCE: Once<Arc<ProcFs>> = Once::new();
+    INSTANCE
+        .call_once(|| {
+            Arc::new(ProcFs { root: Directory::new(Volume::new(), (), ROOT_INO, ROOT, Some(&process::Processes)) })
+        })
+        .clone()
 }
 
 impl FileSystem for ProcFs {

@@ -16,6 +16,7 @@ use super::procfs::cpu_list;
 use super::{FileSystem, Inode, StatFs};
 use crate::errno::Result;
 use crate::sched::CpuMask;
+use crate::sync::Once;
 
 const ROOT_INO: u64 = 1;
 
@@ -49,8 +50,7 @@ static SYSTEM: &[Entry<()>] = &[
     Entry::directory("node", node::ENTRIES),
 ];
 
-static CLOCK_SOURCE: &[Entry<()>] =
-    &[fixed!("available_clocksource", "tsc "), fixed!("current_clocksource", "tsc")];
+static CLOCK_SOURCE: &[Entry<()>] = &[fixed!("available_clocksource", "tsc "), fixed!("current_clocksource", "tsc")];
 
 static KERNEL: &[Entry<()>] = &[
     fixed!("address_bits", "64"),
@@ -108,11 +108,10 @@ pub struct SysFs {
     root: Arc<Directory<()>>,
 }
 
-impl SysFs {
-    /// An instance to mount.
-    pub fn new() -> Arc<SysFs> {
-        Arc::new(SysFs { root: Directory::new(Volume::new(), (), ROOT_INO, ROOT, None) })
-    }
+/// The instance that all mounts show.
+pub fn instance() -> Arc<SysFs> {
+    static INSTANCE: Once<Arc<SysFs>> = Once::new();
+    INSTANCE.call_once(|| Arc::new(SysFs { root: Directory::new(Volume::new(), (), ROOT_INO, ROOT, None) })).clone()
 }
 
 impl FileSystem for SysFs {
