@@ -214,20 +214,37 @@ impl Clone for Frame {
     }
 }
 
-impl Drop for Frame {
+impl Frame {
+    /// Counts this handle down; whether it was the last one.
     #[inline]
-    fn drop(&mut self) {
+    fn is_last(&self) -> bool {
         if !self.is_counted() {
-            return;
+            return false;
         }
         let word = pool::word(self.number());
         if word.load(Ordering::Acquire) != 1 {
             if word.fetch_sub(1, Ordering::Release) != 1 {
-                return;
+                return false;
             }
             fence(Ordering::Acquire);
         }
-        pool::free(self.number());
+        true
+    }
+
+    /// Drops the handle, except that the frame, if it was the last one, is left for the caller to give back by its number.
+    #[inline]
+    pub(super) fn release(self) -> Option<u32> {
+        let this = ManuallyDrop::new(self);
+        this.is_last().then(|| this.number())
+    }
+}
+
+impl Drop for Frame {
+    #[inline]
+    fn drop(&mut self) {
+        if self.is_last() {
+            pool::free(self.number());
+        }
     }
 }
 

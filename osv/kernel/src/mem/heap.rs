@@ -43,23 +43,34 @@ fn class_for(layout: Layout) -> Option<usize> {
         return None;
     }
     let mut class = CLASS_OF[layout.size().max(1).div_ceil(16)] as usize;
-    // Objects lie at multiples of their size in an aligned frame.
-    while !usize::from(SIZES[class]).is_multiple_of(layout.align()) {
+    // Objects lie at multiples of their size in an aligned frame; the alignment is a power of two.
+    while usize::from(SIZES[class]) & (layout.align() - 1) != 0 {
         class += 1;
     }
     Some(class)
 }
 
-/// Objects that move between a CPU's list and the slabs at once.
-const fn batch(class: usize) -> usize {
-    let by_bytes = 2048 / SIZES[class] as usize;
-    if by_bytes < 2 {
-        2
-    } else if by_bytes > 32 {
-        32
-    } else {
-        by_bytes
+/// Objects that move between a CPU's list and the slabs at once: 2 KiB of them, but 2 to 32.
+static BATCH: [u8; CLASSES] = {
+    let mut table = [0; CLASSES];
+    let mut class = 0;
+    while class < CLASSES {
+        let by_bytes = 2048 / SIZES[class];
+        table[class] = if by_bytes < 2 {
+            2
+        } else if by_bytes > 32 {
+            32
+        } else {
+            by_bytes as u8
+        };
+        class += 1;
     }
+    table
+};
+
+#[inline]
+fn batch(class: usize) -> usize {
+    usize::from(BATCH[class])
 }
 
 /// A list of free objects, linked through their first word.

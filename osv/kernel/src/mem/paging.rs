@@ -8,7 +8,7 @@
 //!
 //! Programs run in ring 0, so the user bit is never set and means nothing.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bitflags::bitflags;
 
@@ -211,6 +211,8 @@ pub enum Found<'a> {
 /// The page tables of one address space: the lower half, and the kernel's half shared with all others.
 pub struct PageTables {
     root: Frame,
+    /// Tables below the root.
+    count: AtomicUsize,
 }
 
 impl PageTables {
@@ -218,13 +220,19 @@ impl PageTables {
     pub fn new() -> Result<PageTables> {
         let root = Frame::alloc_kernel()?;
         super::kernel_map::share_with(&root);
-        Ok(PageTables { root })
+        Ok(PageTables { root, count: AtomicUsize::new(0) })
     }
 
     /// The physical address of the top table, for CR3.
     #[inline]
     pub fn root(&self) -> u64 {
         self.root.phys()
+    }
+
+    /// How many tables there are below the top one.
+    #[inline]
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
     }
 
     #[inline]
@@ -264,7 +272,7 @@ impl PageTables {
             let slot = &table[index(addr, level)];
             let mut entry = slot.get();
             if entry.is_empty() {
-                entry = make_table(slot)?;
+                entry = self.make_table(slot)?;
             }
             if level == 1 && entry.has(Flags::BIG) {
                 return Ok(Found::Big(slot));
@@ -276,6 +284,24 @@ impl PageTables {
         Ok(Found::Page(&table[index(addr, 0)]))
     }
 
+    /// Puts a new table into `slot`, unless another CPU was faster; the entry that is there then.
+    #[cold]
+    fn make_table(&self, slot: &Slot) -> Result<Entry> {
+        let entry = Entry::new(Frame::alloc_kernel()?.into_raw(), TABLE_FLAGS);
+        match slot.replace(Entry::EMPTY, entry) {
+            Ok(()) => {
+                self.count.fetch_add(1, Ordering::Relaxed);
+                Ok(entry)
+            }
+            Err(seen) => {
+                // SAFETY:
+                // - the entry never stood in a table.
+                drop(unsafe { Frame::from_raw(entry.phys(), true) });
+                Ok(seen)
+            }
+        }
+    }
+
     /// The slot for 2 MiB at `addr`, with the tables above it: whatever is in it.
     pub fn big_slot(&self, addr: u64) -> Result<&Slot> {
         let mut table = self.top();
@@ -283,7 +309,7 @@ impl PageTables {
             let slot = &table[index(addr, level)];
             let mut entry = slot.get();
             if entry.is_empty() {
-                entry = make_table(slot)?;
+                entry = self.make_table(slot)?;
             }
             // SAFETY:
             // - as in `find`; programs have no pages of 1 GiB.
@@ -337,13 +363,17 @@ impl PageTables {
             slot.set(Entry::new(first + (number * PAGE_SIZE) as u64, flags));
         }
         slot.set(Entry::new(table_frame.into_raw(), TABLE_FLAGS));
+        self.count.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
     /// Takes out the tables that map nothing but addresses from `floor` up to `ceiling`, as long as they touch `start`
     /// to `end`, where no entry is populated any more, and hands each to `freed`. For whoever holds the space alone.
     pub fn take_tables(&self, start: u64, end: u64, floor: u64, ceiling: u64, freed: &mut dyn FnMut(Frame)) {
-        take_tables_below(self.top(), 3, 0, (start, end), (floor, ceiling), freed);
+        take_tables_below(self.top(), 3, 0, (start, end), (floor, ceiling), &mut |frame| {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            freed(frame);
+        });
     }
 }
 
@@ -381,25 +411,12 @@ fn take_tables_below(
     }
 }
 
-/// Puts a new table into `slot`, unless another CPU was faster; the entry that is there then.
-#[cold]
-fn make_table(slot: &Slot) -> Result<Entry> {
-    let entry = Entry::new(Frame::alloc_kernel()?.into_raw(), TABLE_FLAGS);
-    match slot.replace(Entry::EMPTY, entry) {
-        Ok(()) => Ok(entry),
-        Err(seen) => {
-            // SAFETY:
-            // - the entry never stood in a table.
-            drop(unsafe { Frame::from_raw(entry.phys(), true) });
-            Ok(seen)
-        }
-    }
-}
-
 impl Drop for PageTables {
     /// Frees the tables of the lower half; whatever they mapped has been taken out before.
     fn drop(&mut self) {
-        free_tables(self.top(), 3, 256);
+        if *self.count.get_mut() != 0 {
+            free_tables(self.top(), 3, 256);
+        }
     }
 }
 

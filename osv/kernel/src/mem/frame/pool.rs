@@ -129,6 +129,12 @@ pub fn counts() -> (usize, usize) {
     (TOTAL.load(Ordering::Relaxed), FREE.load(Ordering::Relaxed) + cached)
 }
 
+/// All frames.
+pub fn total() -> usize {
+    ensure_fake_ram();
+    TOTAL.load(Ordering::Relaxed)
+}
+
 /// Frames that may still be given to programs, roughly.
 pub fn available_to_programs() -> usize {
     FREE.load(Ordering::Relaxed).saturating_sub(RESERVE.load(Ordering::Relaxed))
@@ -158,6 +164,20 @@ pub fn free(frame: u32) {
     let top = magazine.count;
     magazine.frames[top] = frame;
     magazine.count = top + 1;
+}
+
+/// Gives several frames back.
+pub fn free_many(frames: &[u32]) {
+    let mut magazine = MAGAZINES[crate::mem::cpu()].lock();
+    for &frame in frames {
+        word(frame).store(0, Ordering::Relaxed);
+        if magazine.count == MAGAZINE_FRAMES {
+            drain(&mut magazine);
+        }
+        let top = magazine.count;
+        magazine.frames[top] = frame;
+        magazine.count = top + 1;
+    }
 }
 
 /// Moves a batch of frames from the pool into this CPU's magazine and returns one more.

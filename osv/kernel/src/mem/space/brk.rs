@@ -36,7 +36,7 @@ impl AddressSpace {
         if new == old {
             return Ok(());
         }
-        if new_end - areas.brk_start > self.limits().data || (new - old) / PAGE > pool::counts().0 as u64 {
+        if new_end - areas.brk_start > self.limits().data || (new - old) / PAGE > pool::total() as u64 {
             return Err(Errno::ENOMEM);
         }
         self.check_limit(areas, new - old)?;

@@ -1,7 +1,10 @@
 //! Taking pages away: entries first, then every CPU's memory of them, then the frames.
 
-use super::{AddressSpace, PAGE};
+use core::sync::atomic::Ordering;
+
+use super::{AddressSpace, Areas, PAGE};
 use crate::errno::Result;
+use crate::mem::frame::pool;
 use crate::mem::paging::{Entry, Flags, Found, TABLE_BYTES};
 use crate::mem::{Frame, tlb};
 
@@ -38,28 +41,38 @@ impl<'a> Gather<'a> {
             return;
         }
         tlb::flush(self.space, self.start, self.end);
-        for &entry in &self.entries[..self.count] {
-            // SAFETY:
-            // - the entry was taken out of its table, and no CPU has it cached.
-            unsafe { free(entry) };
-        }
+        self.free_entries();
         (self.count, self.start, self.end) = (0, u64::MAX, 0);
     }
-}
 
-/// Frees what an entry owns.
-///
-/// # Safety
-/// - It was taken out of its table.
-unsafe fn free(entry: Entry) {
-    // SAFETY:
-    // - passed on.
-    unsafe {
-        if entry.has(Flags::BIG) {
-            drop(entry.into_big_frame());
-        } else {
-            drop(entry.into_frame());
+    /// Frees what the entries own; no CPU has them cached.
+    fn free_entries(&self) {
+        let mut frames = [0; BATCH];
+        let mut count = 0;
+        let (mut anonymous, mut file) = (0, 0);
+        for &entry in &self.entries[..self.count] {
+            if entry.has(Flags::BIG) {
+                anonymous += (TABLE_BYTES / PAGE) as usize;
+                // SAFETY:
+                // - the entry was taken out of its table.
+                drop(unsafe { entry.into_big_frame() });
+                continue;
+            }
+            if entry.has(Flags::FILE) {
+                file += usize::from(entry.has(Flags::COUNTED));
+            } else {
+                anonymous += 1;
+            }
+            // SAFETY:
+            // - the entry was taken out of its table.
+            if let Some(number) = unsafe { entry.into_frame() }.release() {
+                frames[count] = number;
+                count += 1;
+            }
         }
+        pool::free_many(&frames[..count]);
+        self.space.anonymous_pages.fetch_sub(anonymous, Ordering::Relaxed);
+        self.space.file_pages.fetch_sub(file, Ordering::Relaxed);
     }
 }
 
@@ -99,13 +112,9 @@ impl AddressSpace {
         let mut gather = Gather::new(self);
         self.tables.for_each(start, end, |addr, slot, is_big| {
             if !is_big {
-                let entry = slot.take();
-                self.count_page(entry, -1);
-                gather.add(entry, addr, PAGE);
+                gather.add(slot.take(), addr, PAGE);
             } else if start <= addr && addr + TABLE_BYTES <= end {
-                let entry = slot.take();
-                self.count_big(-1);
-                gather.add(entry, addr, TABLE_BYTES);
+                gather.add(slot.take(), addr, TABLE_BYTES);
             } else {
                 let (from, to) = (start.max(addr), end.min(addr + TABLE_BYTES));
                 // SAFETY:
@@ -118,7 +127,11 @@ impl AddressSpace {
 
     /// Frees page tables around `start` to `end`, where nothing is mapped any more, between areas that end at `floor` and
     /// start at `ceiling`. The areas' lock is held alone.
-    pub(super) fn free_tables(&self, start: u64, end: u64, floor: u64, ceiling: u64) {
+    pub(super) fn free_tables(&self, areas: &Areas, start: u64, end: u64, floor: u64, ceiling: u64) {
+        // Small mappings come and go at the same places: their tables are kept as long as there are not many.
+        if end - start < TABLE_BYTES && self.tables.count() < 32 + 2 * areas.vmas.count() {
+            return;
+        }
         let (below, above) = (start & !(TABLE_BYTES - 1), end.next_multiple_of(TABLE_BYTES));
         let first = if below >= floor { below } else { below + TABLE_BYTES };
         let last = if above <= ceiling { above } else { above - TABLE_BYTES };
@@ -142,12 +155,16 @@ impl AddressSpace {
         }
     }
 
-    /// Frees all pages of a space that no CPU uses any more.
+    /// Frees all pages and tables of a space that no CPU uses any more.
     pub(super) fn free_all_pages(&mut self) {
-        self.tables.for_each(0, crate::mem::layout::USER_END, |_, slot, _| {
-            // SAFETY:
-            // - the entry is taken out, and no CPU has the space loaded.
-            unsafe { free(slot.take()) };
-        });
+        let vmas = core::mem::take(&mut self.areas.get_mut().vmas);
+        let mut floor = 0;
+        let mut areas = vmas.iter().peekable();
+        while let Some(area) = areas.next() {
+            self.unmap_pages(area.start, area.end);
+            let ceiling = areas.peek().map_or(1 << 47, |next| next.start);
+            self.tables.take_tables(area.start, area.end, floor, ceiling, &mut drop);
+            floor = area.end;
+        }
     }
 }

@@ -174,7 +174,8 @@ impl AddressSpace {
             self.unmap_pages(start, end);
             let next = areas.vmas.position_after(start);
             let ceiling = areas.vmas.get(next).map_or(1 << 47, |area| area.start);
-            self.free_tables(start, end, areas.vmas.end_before(next), ceiling);
+            let floor = areas.vmas.end_before(next);
+            self.free_tables(areas, start, end, floor, ceiling);
         }
         Ok(())
     }
@@ -228,7 +229,7 @@ fn check_file(request: &MapRequest, len: u64) -> Result<()> {
 /// Linux' heuristic overcommit: ENOMEM only for what could never be there at once.
 fn check_commit(request: &MapRequest, len: u64) -> Result<()> {
     let is_private_writable = request.prot.contains(Prot::WRITE) && !request.flags.contains(MapFlags::SHARED);
-    if is_private_writable && !request.flags.contains(MapFlags::NO_RESERVE) && len / PAGE > pool::counts().0 as u64 {
+    if is_private_writable && !request.flags.contains(MapFlags::NO_RESERVE) && len / PAGE > pool::total() as u64 {
         return Err(Errno::ENOMEM);
     }
     Ok(())
