@@ -47,6 +47,7 @@ pub fn init(boot: &BootInfo) -> Result<()> {
 
 /// Finds the machine's devices and starts those that the kernel itself needs. Needs threads and interrupts.
 pub fn init_devices(boot: &BootInfo) {
+    clock::refine_later();
     virtio::find_all(boot.cmdline());
     // Without such a device the CPU's own random numbers have to do.
     let _ = virtio::rng::request_seed();

@@ -3,7 +3,7 @@
 //! The clock is `base_ns + (tsc - base_tsc) × factor`. Its numbers lie in one page, [`VdsoData`], which the kernel reads
 //! like every program does through the vDSO; a sequence lock guards it. The TSC's rate comes from CPUID or KVM where they
 //! tell it. Else it is measured against a counter of known rate, first for a fraction of a millisecond, since boot
-//! has no time to lose, then again by [`refine`] after some seconds, when the same two readings give parts per million.
+//! has no time to lose, then again by a timer after a second, when the same two readings give parts per million.
 //! The TSCs of the CPUs are taken to agree, as hypervisors make them do.
 
 mod kvm;
@@ -16,6 +16,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use crate::drivers::acpi::Platform;
 use crate::drivers::{apic, cpuid};
+use crate::sched::timer::{Deadline, Timer};
 use crate::sync::{IrqOff, SpinLock};
 
 use reference::Reference;
@@ -247,15 +248,26 @@ fn measure_apic(tsc_scale: Scale) -> u64 {
     scale::rate(u64::from(apic::counted()), elapsed_ns, NS_PER_SEC)
 }
 
-/// Measures the TSC again over the whole time since boot. To be called once, some seconds after boot but before the
-/// reference's counter has made a turn; later, or where the rate was told, it does nothing.
-pub fn refine() {
+/// Has the TSC measured again after a second, or before the reference's counter has made a turn.
+pub(super) fn refine_later() {
+    let keeper = KEEPER.lock();
+    let Some(reference) = keeper.reference else { return };
+    let start_ns = VDSO_DATA.monotonic_at(keeper.start.tsc);
+    drop(keeper);
+    let timer = Timer::new(refine);
+    timer.arm(Deadline::at(start_ns + NS_PER_SEC.min(reference.turn_ns() / 2)));
+    // The timer fires once; until then it has to live.
+    core::mem::forget(timer);
+}
+
+/// Measures the TSC again over the whole time since boot. Too late, or where the rate was told, it does nothing.
+fn refine() {
     let mut keeper = KEEPER.lock();
     let Some(reference) = keeper.reference.take() else { return };
     let end = moment(&reference);
     let ticks = end.tsc.wrapping_sub(keeper.start.tsc);
     let age_ns = Scale::from_factor(VDSO_DATA.factor.load(Ordering::Relaxed)).apply(ticks);
-    if age_ns > reference.turn_ns() / 4 * 3 {
+    if age_ns > reference.turn_ns() / 16 * 15 {
         return;
     }
     let elapsed = u64::from(reference.elapsed(keeper.start.reference, end.reference));

@@ -5,11 +5,13 @@
 //! ([`Device::start`]). One interrupt serves all queues of a device; drivers that want one per queue ask for it by
 //! the number of handlers that they give.
 
+pub mod blk;
 pub mod console;
 pub mod mmio;
 pub mod ninep;
 pub mod pci;
 pub mod queue;
+pub mod requests;
 pub mod rng;
 
 use alloc::boxed::Box;

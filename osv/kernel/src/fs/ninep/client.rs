@@ -30,7 +30,7 @@ const RETIRED_PER_CALL: usize = 2;
 
 /// A session.
 pub struct Client {
-    channel: Arc<Channel>,
+    channel: Channel,
     /// Bytes of data in a message.
     payload_max: u32,
     fids: SpinLock<Fids>,
@@ -121,8 +121,8 @@ impl Client {
             tag = slot;
             call.encode(slot)
         };
-        let answer = self.channel.call(encode, reply, Data::None)?;
-        let reply = reply.get(..answer.len).unwrap_or(reply);
+        let len = self.channel.call(encode, reply, Data::None)?;
+        let reply = reply.get(..len).unwrap_or(reply);
         decode(Reply::parse(call, tag, reply)?)
     }
 }
@@ -245,10 +245,10 @@ impl Fid {
             tag = slot;
             call.encode(slot)
         };
-        let answer = self.client.channel.call(encode, &mut reply, data)?;
+        let len = self.client.channel.call(encode, &mut reply, data)?;
         let got = Reply::parse(&call, tag, &reply)?.take_count(count)? as usize;
         // A count of more than was written would show what the frames held before.
-        if got <= answer.len.saturating_sub(READ_REPLY_LEN) { Ok(got) } else { Err(Errno::EIO) }
+        if got <= len.saturating_sub(READ_REPLY_LEN) { Ok(got) } else { Err(Errno::EIO) }
     }
 
     /// Reads up to `count` bytes from `offset` on, as many as fit into a reply.

@@ -561,10 +561,10 @@ mod tests {
         let call = Call::Read { fid: 1, offset: 0, count: 5 };
         for size in [0, 6, 7, 10, 11, 12, 16, 17, u32::MAX] {
             bytes[..4].copy_from_slice(&size.to_le_bytes());
-            if let Ok(mut reply) = Reply::parse(&call, 1, &bytes) {
-                if let Ok(count) = reply.take_count(5) {
-                    let _ = reply.bytes(count as usize);
-                }
+            if let Ok(mut reply) = Reply::parse(&call, 1, &bytes)
+                && let Ok(count) = reply.take_count(5)
+            {
+                let _ = reply.bytes(count as usize);
             }
         }
         assert_eq!(Reply(&[6, 0, 0, 0]).take_count(5), Err(Errno::EIO));
