@@ -1,5 +1,6 @@
 //! What the kernel reads from strangers, each as a function of bytes that must return whatever they are: program files,
-//! scripts, the command line, what the boot loader and the firmware left in memory, a 9P server's replies.
+//! scripts, the command line, what the boot loader and the firmware left in memory, a 9P server's replies,
+//! the structures of a root image.
 //!
 //! `cargo +nightly fuzz run elf` (from the workspace's root, with `cargo install cargo-fuzz`) lets libFuzzer choose the bytes. On
 //! stable the same binaries replay files, such as a crash that was found: `cargo run -p osv-fuzz --bin elf FILE…`;
@@ -8,6 +9,7 @@
 use osv_kernel::arch::{BootInfo, Physical, parse_pvh};
 use osv_kernel::cmdline::Options;
 use osv_kernel::drivers::acpi::{self, Platform};
+use osv_kernel::fs::erofs::format::{self, DirBlock, Inode, Superblock};
 use osv_kernel::fs::ninep::codec::{Call, Reply};
 use osv_kernel::process::elf::{Header, Image};
 use osv_kernel::process::script::{self, Script};
@@ -114,6 +116,33 @@ pub fn ninep(bytes: &[u8]) {
         let count = reply.take_count(ASKED);
         assert!(count.is_ok_and(|count| count <= ASKED) || count.is_err());
         std::iter::from_fn(|| reply.next_entry()).count() > 0
+    }
+}
+
+/// A piece of an EROFS image, as each structure that can stand in one.
+///
+/// # Panics
+///
+/// If a directory has an entry that its block does not hold.
+pub fn erofs(bytes: &[u8]) {
+    if let Some(superblock) = Superblock::parse(bytes) {
+        let _ = superblock.inode_at(superblock.root);
+        let _ = superblock.inode_at(u64::MAX);
+    }
+    if let Some(inode) = Inode::parse(bytes) {
+        assert!(inode.len.checked_add(inode.xattr_len).is_some());
+    }
+    if let Some(block) = DirBlock::parse(bytes) {
+        assert!(block.count() * 12 <= bytes.len() && block.entry(block.count()).is_none());
+        for entry in (0..block.count()).filter_map(|index| block.entry(index)) {
+            let _ = block.find(entry.name);
+        }
+    }
+    if let Some((_, mut own)) = format::split_xattrs(bytes) {
+        while let Some((_, rest)) = format::take_xattr(own) {
+            assert!(rest.len() < own.len());
+            own = rest;
+        }
     }
 }
 

@@ -64,6 +64,7 @@ smoke!(
 );
 smoke!(boot_info, [pvh()]);
 smoke!(acpi, [acpi_tables()]);
+smoke!(erofs, [directory_block(), vec![1; 200]]);
 smoke!(ninep, (0..6).map(ninep_reply));
 
 /// A small ELF file with an interpreter and two segments.
@@ -158,6 +159,18 @@ fn table(signature: [u8; 4], body: &[u8]) -> Vec<u8> {
 fn fix_checksum(bytes: &mut [u8], at: usize) {
     bytes[at] = 0;
     bytes[at] = bytes.iter().fold(0u8, |sum, &byte| sum.wrapping_sub(byte));
+}
+
+/// Three entries and their names.
+fn directory_block() -> Vec<u8> {
+    let mut block = Vec::new();
+    for (number, name_at) in [(36u64, 36u16), (40, 37), (44, 39)] {
+        block.extend(number.to_le_bytes());
+        block.extend(name_at.to_le_bytes());
+        block.extend([2, 0]);
+    }
+    block.extend(b"...file");
+    block
 }
 
 /// A good reply to the call that this choice stands for.

@@ -1,0 +1,4 @@
+//! Fuzzes [`osv_fuzz::erofs`].
+#![cfg_attr(fuzzing, no_main)]
+
+osv_fuzz::target!(osv_fuzz::erofs);
