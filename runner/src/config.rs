@@ -102,8 +102,15 @@ pub fn parse_cpus(text: &str) -> Result<usize, String> {
 /// # Errors
 /// A sentence, if it is none.
 pub fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.ok_or_else(|| format!("`{text}` is no time in seconds"))
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let nanoseconds = format!("{fraction:0<9}");
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    match (whole.parse(), nanoseconds.get(..9).and_then(|digits| digits.parse().ok())) {
+        (Ok(seconds), Some(nanoseconds)) if is_number(whole) && is_number(fraction) => {
+            Ok(Duration::new(seconds, nanoseconds))
+        }
+        _ => Err(format!("`{text}` is no time in seconds")),
+    }
 }
 
 #[cfg(test)]
@@ -118,6 +125,15 @@ mod tests {
         assert_eq!(both.memory.unwrap().bytes(), 128 << 20);
         assert_eq!(both.cpus, Some(1));
         assert_eq!(both.kernel_args, ["--quiet", "--strace"]);
+    }
+
+    #[test]
+    fn seconds_have_fractions() {
+        assert_eq!(parse_seconds("2").unwrap(), Duration::from_secs(2));
+        assert_eq!(parse_seconds("0.25").unwrap(), Duration::from_millis(250));
+        for wrong in ["", ".", "1.", "-1", "+1", "1.x", "1e3", "99999999999999999999"] {
+            assert!(parse_seconds(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

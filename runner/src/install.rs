@@ -3,8 +3,7 @@
 //!
 //! Allowed means: `osv --install`, `OSV_INSTALL=1`, or a root user in a CI (`CI=true`).
 
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 
 use crate::sys;
 
@@ -66,16 +65,23 @@ pub fn ensure_qemu(is_asked: bool) -> Result<(), String> {
 }
 
 fn manager() -> Option<&'static Manager> {
-    let path = std::env::var_os("PATH")?;
-    let dirs: Vec<_> = std::env::split_paths(&path).collect();
-    MANAGERS.iter().find(|manager| dirs.iter().any(|dir| Path::new(dir).join(manager.program).is_file()))
+    MANAGERS.iter().find(|manager| in_path(manager.program).is_some())
 }
 
 fn run(line: &[&str], manager: &Manager) {
     let needs_sudo = !sys::is_root() && manager.program != "brew";
     let words = ["sudo"].iter().filter(|_| needs_sudo).chain(line).copied().collect::<Vec<_>>();
-    let status = Command::new(words[0]).args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).status();
+    let (Some(program), arguments) = (in_path(words[0]), words[1..].iter().map(Into::into).collect::<Vec<_>>()) else {
+        eprintln!("osv: there is no `{}` to install with", words[0]);
+        return;
+    };
+    let status = sys::Child::spawn(&program, &arguments, None).and_then(|child| child.wait());
     if !status.is_ok_and(|status| status.success()) {
         eprintln!("osv: `{}` failed", words.join(" "));
     }
+}
+
+fn in_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
 }

@@ -7,13 +7,12 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::AsRawFd;
+use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -23,7 +22,7 @@ use crate::console::{self, Terminals, port};
 use crate::kernel_log::KernelLog;
 use crate::outcome::Outcome;
 use crate::qemu::{self, Wiring};
-use crate::sys::{self, RawTerminal};
+use crate::sys::{self, Child, RawTerminal};
 use crate::vm::Vm;
 
 /// Signals that the guest's program gets in our place.
@@ -79,8 +78,11 @@ pub fn run(vm: &Vm) -> io::Result<Outcome> {
     }
     let (events, inbox) = mpsc::channel();
     watch_signals(&events)?;
-    let mut child = spawn(&program, &arguments)?;
-    let complaints = collect(child.stderr.take());
+    let (stderr, their_stderr) = io::pipe()?;
+    let child = Child::spawn(&program, &arguments, Some(their_stderr.as_fd()))
+        .map_err(|e| io::Error::new(e.kind(), format!("cannot start {}: {e}", program.display())))?;
+    drop(their_stderr);
+    let complaints = collect(stderr);
     let raw = terminals.has_keyboard().then(|| RawTerminal::enter(0)).flatten();
     let newline = if raw.is_some() { "\r\n" } else { "\n" };
     let log = KernelLog::start(wires.log.ours()?, vm.symbols.clone(), newline);
@@ -88,7 +90,7 @@ pub fn run(vm: &Vm) -> io::Result<Outcome> {
     listen(control.try_clone()?, events.clone());
     let drains = connect(&wires, terminals, raw.is_some(), &events)?;
     drop(wires);
-    let pid = child.id();
+    let pid = child.pid();
     wait(child, events);
     send_window_size(&mut control, terminals);
     let end =
@@ -299,15 +301,7 @@ fn connect(
     Ok(drains)
 }
 
-fn spawn(program: &std::path::Path, arguments: &[std::ffi::OsString]) -> io::Result<Child> {
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    command.process_group(0);
-    sys::die_with_parent(&mut command);
-    command.spawn().map_err(|e| io::Error::new(e.kind(), format!("cannot start {}: {e}", program.display())))
-}
-
-fn wait(mut child: Child, events: Sender<Event>) {
+fn wait(child: Child, events: Sender<Event>) {
     thread::spawn(move || {
         let _ = events.send(Event::Ended(child.wait()));
     });
@@ -343,9 +337,8 @@ fn watch_signals(events: &Sender<Event>) -> io::Result<()> {
 }
 
 /// QEMU's own complaints, without its mere warnings.
-fn collect(stderr: Option<std::process::ChildStderr>) -> JoinHandle<String> {
+fn collect(stderr: PipeReader) -> JoinHandle<String> {
     thread::spawn(move || {
-        let Some(stderr) = stderr else { return String::new() };
         let lines = BufReader::new(stderr).lines().map_while(Result::ok);
         let mut text = String::new();
         for line in lines.filter(|line| !line.contains("warning:") && !line.contains("terminating on signal")) {

@@ -1,14 +1,15 @@
 //! The few calls of the host's C library that std does not have; all `unsafe` of this package is here.
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::mem::{ManuallyDrop, MaybeUninit};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::ExitStatus;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -46,21 +47,92 @@ pub fn make_inheritable(fd: impl AsFd) -> io::Result<()> {
     check(unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_SETFD, 0) }).map(drop)
 }
 
-/// Has the kernel kill the child as soon as this thread is gone, however it goes.
-pub fn die_with_parent(command: &mut Command) {
-    let parent = std::process::id();
-    let hook = move || {
-        // SAFETY: `prctl`, `getppid` and `_exit` are async-signal-safe and take plain numbers.
-        unsafe {
-            check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
-            if u32::try_from(libc::getppid()) != Ok(parent) {
-                libc::_exit(1);
+/// A child process that has not been waited for yet.
+#[derive(Debug)]
+pub struct Child {
+    pid: libc::pid_t,
+}
+
+impl Child {
+    /// Starts `program`, which inherits stdin and stdout as `/dev/null` and stderr as `stderr` (or ours). It gets a
+    /// process group of its own, and is killed as soon as this thread is gone, however it goes.
+    ///
+    /// `std::process::Command` would do, but brings glibc's `fork` and with that the whole name service into every
+    /// static program that launches a VM: 200 KiB.
+    pub fn spawn(program: &Path, arguments: &[OsString], stderr: Option<BorrowedFd<'_>>) -> io::Result<Self> {
+        let words = std::iter::once(program.as_os_str()).chain(arguments.iter().map(OsString::as_os_str));
+        let words = words.map(|word| CString::new(word.as_bytes())).collect::<Result<Vec<_>, _>>()?;
+        let mut pointers: Vec<*const libc::c_char> = words.iter().map(|word| word.as_ptr()).collect();
+        pointers.push(std::ptr::null());
+        let null = File::options().read(true).write(true).open("/dev/null")?;
+        let stderr = stderr.map_or(2, |stderr| stderr.as_raw_fd());
+        let (mut reader, writer) = io::pipe()?;
+        // SAFETY:
+        // - the system call makes a process with a copy of this thread alone, without the handlers of glibc's `fork`;
+        // - the copy runs `in_child` only, which is made for that, and never returns.
+        let pid = check_long(unsafe { libc::syscall(libc::SYS_fork) })?;
+        if pid == 0 {
+            // SAFETY: `pointers` are to C strings that live on, with a null pointer at the end.
+            unsafe { in_child(&pointers, [null.as_raw_fd(), null.as_raw_fd(), stderr], writer.as_raw_fd()) }
+        }
+        drop(writer);
+        let child = Self { pid: libc::pid_t::try_from(pid).map_err(io::Error::other)? };
+        let mut errno = [0; 4];
+        match io::Read::read_exact(&mut reader, &mut errno) {
+            Ok(()) => {
+                let _ = child.wait();
+                Err(io::Error::from_raw_os_error(i32::from_le_bytes(errno)))
+            }
+            Err(_) => Ok(child),
+        }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.pid.unsigned_abs()
+    }
+
+    /// Waits for its end.
+    pub fn wait(&self) -> io::Result<ExitStatus> {
+        let mut status = 0;
+        loop {
+            // SAFETY: the call writes to a local; the process is our child, and is waited for once.
+            match check(unsafe { libc::waitpid(self.pid, &raw mut status, 0) }) {
+                Ok(_) => return Ok(ExitStatus::from_raw(status)),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
             }
         }
-        Ok(())
-    };
-    // SAFETY: between fork and exec the closure makes async-signal-safe calls only and allocates nothing.
-    unsafe { command.pre_exec(hook) };
+    }
+}
+
+/// The child's way to its program: if there is no way, the reason goes into the pipe `report`.
+///
+/// # Safety
+/// To be called in a new process that is a copy of one thread. `arguments` are C strings, then a null pointer.
+unsafe fn in_child(arguments: &[*const libc::c_char], streams: [RawFd; 3], report: RawFd) -> ! {
+    // SAFETY:
+    // - all calls are async-signal-safe, and take plain numbers or pointers to what the caller vouches for;
+    // - nothing here allocates, locks or unwinds.
+    unsafe {
+        libc::setpgid(0, 0);
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        for (fd, stream) in (0..).zip(streams) {
+            if stream != fd {
+                libc::dup2(stream, fd);
+            }
+        }
+        if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0 {
+            libc::execv(*arguments.as_ptr(), arguments.as_ptr());
+        }
+        let errno = (*libc::__errno_location()).to_le_bytes();
+        libc::write(report, errno.as_ptr().cast(), errno.len());
+        libc::_exit(127)
+    }
+}
+
+fn check_long(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 /// Ends this process by `signal`, without a core of our own.
