@@ -7,11 +7,14 @@ use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::arch;
 use crate::cmdline::Options;
 use crate::drivers::fw_cfg::FwCfg;
 use crate::drivers::{console, power};
 use crate::errno::{Errno, Result};
 use crate::fs::{Caller, FdTable, FsContext, MAX_FDS, OpenFile, OpenFlags, Start, Stream, Subject};
+use crate::mem::object::PageSource;
+use crate::process::embedded;
 use crate::process::exec::{self, Init};
 use crate::process::exit;
 use crate::process::status::ExitStatus;
@@ -24,20 +27,39 @@ const NOT_EXECUTABLE: u8 = 126;
 /// Starts the program that runner or command line name, in the world of `context`.
 pub fn start(options: &Options, context: FsContext) {
     exit::set_init_exit_hook(end_vm);
-    let (arguments, environment) = words(options);
-    let Some(path) = options.exe.as_ref().or(arguments.first()) else {
+    let (mut arguments, environment) = words(options);
+    let app = embedded_app();
+    let own_name = app.is_some().then(|| b"/app".to_vec());
+    let Some(path) = options.exe.as_ref().or(arguments.first()).or(own_name.as_ref()) else {
         kprintln!("osv: nothing to run: the command line names no program");
         power::power_off(0);
     };
     let path = path.clone();
-    if let Err(errno) = spawn(&path, arguments, environment, options, context) {
+    if arguments.is_empty() {
+        arguments.push(path.clone());
+    }
+    let app = app.filter(|_| !is_on_shared_directory(options, &context));
+    if let Err(errno) = spawn(&path, app, arguments, environment, options, context) {
         error!("{}", exec::describe_failure(&path, errno));
         end_with_code(if errno == Errno::ENOENT { NOT_FOUND } else { NOT_EXECUTABLE });
     }
 }
 
+/// The program that came with the kernel in one file.
+fn embedded_app() -> Option<Arc<dyn PageSource>> {
+    let app = arch::boot_info().handoff.app;
+    embedded::pages(app.start, app.end)
+}
+
+/// Whether the embedded app is better run from a directory that the host shares: there it has its debug information.
+fn is_on_shared_directory(options: &Options, context: &FsContext) -> bool {
+    let caller = Caller::new(context, &Subject::ROOT);
+    options.exe.as_ref().is_some_and(|path| caller.resolve(Start::Current, path, true).is_ok())
+}
+
 fn spawn(
     path: &[u8],
+    embedded: Option<Arc<dyn PageSource>>,
     arguments: Vec<Vec<u8>>,
     environment: Vec<Vec<u8>>,
     options: &Options,
@@ -46,10 +68,10 @@ fn spawn(
     if let Some(directory) = &options.cwd {
         context.set_current(Caller::new(&context, &Subject::ROOT).resolve(Start::Current, directory, true)?);
     }
-    let path = find_program(path, &environment, &context);
+    let path = if embedded.is_some() { path.to_vec() } else { find_program(path, &environment, &context) };
     exec::spawn_init(Init {
         path,
-        embedded: None,
+        embedded,
         arguments,
         environment,
         fs: Arc::new(context),

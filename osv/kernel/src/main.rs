@@ -4,9 +4,14 @@
 #![no_std]
 #![no_main]
 
+extern crate alloc;
+
+use alloc::vec::Vec;
+
 use osv_kernel::arch::{self, BootError, BootInfo};
 use osv_kernel::cmdline::{self, Options};
-use osv_kernel::errno::{Errno, Result};
+use osv_kernel::errno::Result;
+use osv_kernel::fs::init::{ExtraMount, RootConfig};
 use osv_kernel::fs::{self, FsContext};
 use osv_kernel::mem::heap::Heap;
 use osv_kernel::sched::{self, CpuMask, NewThread};
@@ -74,12 +79,23 @@ extern "C" fn boot_thread(_: usize) -> ! {
     sched::exit_thread()
 }
 
+/// The tree that the command line asks for.
 fn mount_root(options: &Options) -> Result<FsContext> {
-    let Some(tag) = options.rootfs.as_ref().and_then(|kind| kind.strip_prefix(b"9p:")) else {
-        return Err(Errno::ENODEV);
+    let mounts: Vec<ExtraMount> = options
+        .mounts
+        .iter()
+        .map(|mount| ExtraMount {
+            kind: &mount.kind,
+            device: &mount.device,
+            path: &mount.path,
+            is_writable: mount.is_writable,
+        })
+        .collect();
+    let rootfs = match options.rootfs.as_deref() {
+        None | Some(b"embedded") => b"ram",
+        Some(rootfs) => rootfs,
     };
-    let root = fs::ninep::NinePFs::mount(tag, false)?;
-    Ok(FsContext::new(fs::Mount::of(root, tag, fs::MountFlags::RELATIME).root_path()))
+    fs::init::init(&RootConfig { rootfs, mounts: &mounts })
 }
 
 /// The boot line.

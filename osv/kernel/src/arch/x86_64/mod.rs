@@ -64,6 +64,13 @@ unsafe impl Sync for BootCell {}
 
 static BOOT: BootCell = BootCell(UnsafeCell::new(BootInfo::empty()));
 
+/// What the boot loader said.
+pub fn boot_info() -> &'static BootInfo {
+    // SAFETY:
+    // - written before `kernel_main` is called, and never again.
+    unsafe { &*BOOT.0.get() }
+}
+
 /// What runs on the boot CPU before there are threads.
 static BOOT_CONTEXT: Context = Context::boot();
 
