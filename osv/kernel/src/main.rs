@@ -65,8 +65,7 @@ fn give_help() -> ! {
 
 /// The rest of the boot, on a thread that may sleep.
 extern "C" fn boot_thread(_: usize) -> ! {
-    drivers::virtio::find_all(cmdline::text());
-    drivers::console::init();
+    drivers::init_devices(cmdline::text());
     // The command line was checked by `options`.
     let options = Options::parse(cmdline::text()).unwrap_or_default();
     if !options.is_quiet {

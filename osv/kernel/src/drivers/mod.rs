@@ -46,9 +46,11 @@ pub fn init(boot: &BootInfo) -> Result<()> {
 }
 
 /// Finds the machine's devices and starts those that the kernel itself needs. Needs threads and interrupts.
-pub fn init_devices(boot: &BootInfo) {
+///
+/// `cmdline` is the kernel's command line, which may name devices.
+pub fn init_devices(cmdline: &[u8]) {
     clock::refine_later();
-    virtio::find_all(boot.cmdline());
+    virtio::find_all(cmdline);
     // Without such a device the CPU's own random numbers have to do.
     let _ = virtio::rng::request_seed();
     console::init();
