@@ -276,7 +276,9 @@ impl RamInode {
     }
 
     /// Takes pages that are no longer the file's away from all mappings.
-    fn forget_mapped(&self, _first: u64, _end: u64) {}
+    fn forget_mapped(&self, first: u64, end: u64) {
+        self.mappers.unmap(first, end);
+    }
 
     pub(super) fn next_data(&self, offset: u64) -> Result<u64> {
         let state = self.state.lock();
