@@ -48,6 +48,7 @@ pub mod procfs;
 pub mod ramfs;
 mod rename;
 mod stream;
+pub mod tty;
 pub mod types;
 pub mod sysfs;
 mod walk;

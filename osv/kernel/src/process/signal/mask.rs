@@ -16,6 +16,13 @@ impl Task {
         SignalSet(self.signals.blocked.load(Ordering::Relaxed))
     }
 
+    /// Whether `signal` would change nothing for the task: it is blocked, or its process ignores it.
+    pub fn is_deaf_to(&self, signal: Signal) -> bool {
+        let signals = self.process().signals.lock();
+        let is_ignored = signals.actions.lock().ignored().contains(signal);
+        is_ignored || self.blocked().contains(signal)
+    }
+
     /// Sets what the task blocks. Only for the task itself, which has to look for signals after that
     /// ([`Task::look_for_signals`]).
     pub(in crate::process) fn set_blocked(&self, set: SignalSet) {

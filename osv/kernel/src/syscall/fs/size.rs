@@ -75,21 +75,18 @@ fn check_limit(len: u64) -> Result<()> {
 
 /// Tells the task that it has tried to make a file larger than it may.
 pub(super) fn too_large() {
-    raise(Signal::SIGXFSZ);
+    let info = SignalInfo::from_kernel(Signal::SIGXFSZ);
+    // It fails only if the queue of real-time signals is full, and this is none.
+    let _ = send::to_task(current_task().task(), Signal::SIGXFSZ, info);
 }
 
 /// Tells the task that nobody reads what it writes.
 pub(super) fn broken_pipe() {
-    raise(Signal::SIGPIPE);
+    send::broken_pipe();
 }
 
 /// The contents of the file at `place` have changed through a descriptor.
 #[inline]
 pub(super) fn contents_changed(place: &PathRef) -> Result<()> {
     as_caller(|caller| caller.drop_set_id(place))
-}
-
-fn raise(signal: Signal) {
-    // It fails only if the queue of real-time signals is full; these are none.
-    let _ = send::to_task(current_task().task(), signal, SignalInfo::from_kernel(signal));
 }
