@@ -12,11 +12,12 @@ use crate::cmdline::Options;
 use crate::drivers::fw_cfg::FwCfg;
 use crate::drivers::{console, power};
 use crate::errno::{Errno, Result};
-use crate::fs::{Caller, FdTable, FsContext, MAX_FDS, OpenFile, OpenFlags, Start, Stream, Subject};
+use crate::fs::{self, Caller, FsContext, Start, Subject};
 use crate::mem::object::PageSource;
 use crate::process::embedded;
 use crate::process::exec::{self, Init};
 use crate::process::exit;
+use crate::process::session::Terminal;
 use crate::process::status::ExitStatus;
 use crate::{error, kprintln};
 
@@ -69,13 +70,15 @@ fn spawn(
         context.set_current(Caller::new(&context, &Subject::ROOT).resolve(Start::Current, directory, true)?);
     }
     let path = if embedded.is_some() { path.to_vec() } else { find_program(path, &environment, &context) };
+    let files = fs::console::standard_streams(&Caller::new(&context, &Subject::ROOT))?;
     exec::spawn_init(Init {
         path,
         embedded,
         arguments,
         environment,
         fs: Arc::new(context),
-        files: Arc::new(standard_streams()?),
+        files: Arc::new(files),
+        terminal: fs::console::terminal().map(|terminal| terminal as Arc<dyn Terminal>),
     })
 }
 
@@ -109,18 +112,6 @@ fn strings(bytes: &[u8]) -> Vec<Vec<u8>> {
         strings.pop();
     }
     strings
-}
-
-/// Descriptors 0, 1 and 2: the runner's ports, or the one port that there is for all of them.
-fn standard_streams() -> Result<FdTable> {
-    let files = FdTable::new();
-    let shared = console::port(console::TTY).or(console::unnamed_port()).map(|port| Stream::new(port.clone()));
-    for name in [console::STDIN, console::STDOUT, console::STDERR] {
-        let stream = console::port(name).map(|port| Stream::new(port.clone())).or(shared.clone());
-        let file = OpenFile::anonymous(stream.ok_or(Errno::ENODEV)?, OpenFlags::RDWR);
-        files.install(file, false, MAX_FDS as u64)?;
-    }
-    Ok(files)
 }
 
 /// The first program has ended: tells the runner how, once everything it wrote is out, and switches off.

@@ -8,8 +8,8 @@ extern crate alloc;
 
 use alloc::vec::Vec;
 
-use osv_kernel::arch::{self, BootError, BootInfo};
-use osv_kernel::cmdline::{self, Options};
+use osv_kernel::arch::{self, BootError, BootInfo, Module};
+use osv_kernel::cmdline::{self, MountOption, Options};
 use osv_kernel::errno::Result;
 use osv_kernel::fs::init::{ExtraMount, RootConfig};
 use osv_kernel::fs::{self, FsContext};
@@ -32,6 +32,7 @@ fn kernel_main(boot: &'static BootInfo, problem: Option<BootError>) -> ! {
     #[cfg(feature = "selftest")]
     arch::selftest::run_all(boot.cmdline());
     let options = options(boot);
+    offer_images(boot);
     // SAFETY:
     // - this is the boot CPU, the only one yet, and interrupts have never been on.
     unsafe { upcalls::install(options.has_strace) };
@@ -66,6 +67,7 @@ fn give_help() -> ! {
 /// The rest of the boot, on a thread that may sleep.
 extern "C" fn boot_thread(_: usize) -> ! {
     drivers::init_devices(cmdline::text());
+    fs::console::init().expect("memory for the console's threads");
     // The command line was checked by `options`.
     let options = Options::parse(cmdline::text()).unwrap_or_default();
     if !options.is_quiet {
@@ -78,23 +80,24 @@ extern "C" fn boot_thread(_: usize) -> ! {
     sched::exit_thread()
 }
 
-/// The tree that the command line asks for.
+/// The tree of the first program, as the command line asks for it.
 fn mount_root(options: &Options) -> Result<FsContext> {
-    let mounts: Vec<ExtraMount> = options
-        .mounts
-        .iter()
-        .map(|mount| ExtraMount {
-            kind: &mount.kind,
-            device: &mount.device,
-            path: &mount.path,
-            is_writable: mount.is_writable,
-        })
-        .collect();
-    let rootfs = match options.rootfs.as_deref() {
-        None | Some(b"embedded") => b"ram",
-        Some(rootfs) => rootfs,
-    };
-    fs::init::init(&RootConfig { rootfs, mounts: &mounts })
+    let mounts: Vec<_> = options.mounts.iter().map(extra_mount).collect();
+    fs::init::init(&RootConfig { rootfs: options.rootfs.as_deref().unwrap_or(b"embedded"), mounts: &mounts })
+}
+
+/// Tells what the boot loader has put into memory: an image behind the kernel, and the bundled files inside of it.
+fn offer_images(boot: &BootInfo) {
+    for (name, module) in [("ram", boot.modules().first()), ("bundle", Some(&boot.handoff.bundle))] {
+        if let Some(Module { start, end }) = module {
+            fs::init::offer_image(name, *start, end.saturating_sub(*start));
+        }
+    }
+}
+
+fn extra_mount(option: &MountOption) -> ExtraMount<'_> {
+    let MountOption { kind, device, path, is_writable } = option;
+    ExtraMount { kind, device, path, is_writable: *is_writable }
 }
 
 /// The boot line.

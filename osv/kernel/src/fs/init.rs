@@ -4,20 +4,25 @@
 //! writes stay in memory. `/proc`, `/sys`, `/dev`, `/dev/shm`, `/tmp` and `/run` follow, then what the command line
 //! asks for. Directories that a mount point needs are made where they are missing.
 
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
+use super::erofs::{ErofsFs, Image};
+use super::ninep::NinePFs;
 use super::overlay::OverlayFs;
+use super::procfs::ProcFs;
 use super::ramfs::{Options, RamFs};
 use super::types::{self, Request};
 use super::{Caller, FileSystem, FsContext, Mount, MountFlags, NewKind, PathRef, Start, Subject, mounting};
 use crate::errno::{Errno, Result};
-use crate::sync::Once;
+use crate::sync::{Once, SpinLock};
 use crate::warn;
 
 /// What the tree is made of.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RootConfig<'a> {
-    /// `ram`, or a type and a device with a colon between: `9p:TAG`, `erofs:DEVICE`.
+    /// `ram`, or a type and a device with a colon between: `9p:TAG`, `erofs:DEVICE`. `embedded` is the image `bundle`, if
+    /// one was offered, or else `ram`.
     pub rootfs: &'a [u8],
     /// Further mounts, in order.
     pub mounts: &'a [ExtraMount<'a>],
@@ -47,6 +52,18 @@ const STANDARD: [(&[u8], &[u8], MountFlags, &[u8]); 5] = [
 
 const GUARDED: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
+/// An image in RAM: where it starts, and its length.
+type Extent = (u64, u64);
+
+static IMAGES: SpinLock<BTreeMap<&'static [u8], Extent>> = SpinLock::new(BTreeMap::new());
+
+/// Tells of an EROFS image of `len` bytes at physical address `start`, to be mounted as the device `name`.
+pub fn offer_image(name: &'static str, start: u64, len: u64) {
+    if len != 0 {
+        IMAGES.lock().insert(name.as_bytes(), (start, len));
+    }
+}
+
 static ROOT: Once<PathRef> = Once::new();
 
 /// The root of the tree.
@@ -63,6 +80,9 @@ pub fn root() -> PathRef {
 /// Sets the tree up and returns the world of the first process. ENODEV for a root whose type or device is not there.
 pub fn init(config: &RootConfig<'_>) -> Result<FsContext> {
     types::register_own();
+    types::register("proc", false, |_| Ok(ProcFs::new()));
+    types::register("9p", false, |request| Ok(NinePFs::mount(request.source, request.is_writable)?));
+    types::register("erofs", true, mount_image);
     let root = mount_root(config.rootfs)?.root_path();
     let context = FsContext::new(ROOT.call_once(|| root).clone());
     let caller = Caller::new(&context, &Subject::ROOT);
@@ -79,8 +99,18 @@ pub fn init(config: &RootConfig<'_>) -> Result<FsContext> {
     Ok(context)
 }
 
+fn mount_image(request: &Request<'_>) -> Result<Arc<dyn FileSystem>> {
+    let (start, len) = IMAGES.lock().get(request.source).copied().ok_or(Errno::ENODEV)?;
+    Ok(ErofsFs::mount(Image::in_memory(start, len)?)?)
+}
+
 fn mount_root(rootfs: &[u8]) -> Result<Arc<Mount>> {
     let flags = MountFlags::RELATIME;
+    let rootfs = match rootfs {
+        b"embedded" if IMAGES.lock().contains_key(b"bundle".as_slice()) => b"erofs:bundle".as_slice(),
+        b"embedded" => b"ram",
+        _ => rootfs,
+    };
     if matches!(rootfs, b"" | b"ram") {
         return Ok(Mount::of(new_layer(), b"rootfs", flags));
     }

@@ -23,6 +23,7 @@ mod attributes;
 mod caller;
 mod change;
 mod clock;
+pub mod console;
 pub mod dentry;
 pub mod devfs;
 pub mod device;

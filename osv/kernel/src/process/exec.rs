@@ -14,7 +14,7 @@ use super::credentials::Credentials;
 use super::limits::{Limits, Resource};
 use super::loader::{self, Loaded, Program, ProgramFile};
 use super::script::{self, PROBE_SIZE};
-use super::session::Session;
+use super::session::{Session, Terminal};
 use super::signal::action::Actions;
 use super::signal::altstack::AltStack;
 use super::signal::set::SignalSet;
@@ -292,6 +292,8 @@ pub struct Init {
     pub fs: Arc<FsContext>,
     /// Its descriptors.
     pub files: Arc<FdTable>,
+    /// The terminal that controls its session.
+    pub terminal: Option<Arc<dyn Terminal>>,
 }
 
 /// Makes the first process and lets it run. Its end is the end of the VM: see [`exit::set_init_exit_hook`].
@@ -316,10 +318,16 @@ pub fn spawn_init(init: Init) -> Result<()> {
             prepare(&runner, Request { path: init.path, place, is_hidden: false, arguments, environment })?
         }
     };
-    start_init(prepared, limits, init.fs, init.files)
+    start_init(prepared, limits, init.fs, init.files, init.terminal)
 }
 
-fn start_init(prepared: Prepared, limits: Limits, fs: Arc<FsContext>, files: Arc<FdTable>) -> Result<()> {
+fn start_init(
+    prepared: Prepared,
+    limits: Limits,
+    fs: Arc<FsContext>,
+    files: Arc<FdTable>,
+    terminal: Option<Arc<dyn Terminal>>,
+) -> Result<()> {
     let pid = tree::lock().allocate_id()?;
     let process = Arc::new(Process::new(NewProcess {
         pid,
@@ -340,6 +348,10 @@ fn start_init(prepared: Prepared, limits: Limits, fs: Arc<FsContext>, files: Arc
         name: [0; super::task::NAME_SIZE],
     });
     task.set_name(&prepared.name);
+    let session = Session::new(pid);
+    if let Some(terminal) = terminal {
+        session.give_terminal(terminal)?;
+    }
     let frame = TrapFrame::new(prepared.loaded.entry, prepared.loaded.stack_pointer);
     *task.first_frame.lock() = Some(alloc::boxed::Box::new(frame));
     let task = Arc::new(task);
@@ -347,7 +359,7 @@ fn start_init(prepared: Prepared, limits: Limits, fs: Arc<FsContext>, files: Arc
     process.signals.lock().tasks.push(Arc::clone(&task));
     let mut tree = tree::lock();
     tree.add_task(task);
-    tree.add_process(process, 0, pid, Session::new(pid));
+    tree.add_process(process, 0, pid, session);
     drop(tree);
     thread.start();
     Ok(())

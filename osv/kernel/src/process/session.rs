@@ -15,6 +15,8 @@ use crate::sync::{IrqOff, SpinLock};
 pub trait Terminal: Send + Sync {
     /// The group that may read, and gets the terminal's signals; 0 for none.
     fn foreground_group(&self) -> u32;
+    /// It controls the session `session` from now on, whose leader's group has that number, too.
+    fn on_session_begin(&self, session: u32);
     /// The session's leader has ended, or has given the terminal up: it controls no session any more.
     fn on_session_end(&self);
     /// Its device number, for `/proc/PID/stat`.
@@ -42,6 +44,18 @@ impl Session {
         self.terminal.lock().clone()
     }
 
+    /// Makes `terminal` control the session. EPERM if it has one.
+    pub(super) fn give_terminal(&self, terminal: Arc<dyn Terminal>) -> Result<()> {
+        let mut slot = self.terminal.lock();
+        if slot.is_some() {
+            return Err(Errno::EPERM);
+        }
+        *slot = Some(Arc::clone(&terminal));
+        drop(slot);
+        terminal.on_session_begin(self.id);
+        Ok(())
+    }
+
     /// Takes the terminal away.
     pub(super) fn take_terminal(&self) -> Option<Arc<dyn Terminal>> {
         self.terminal.lock().take()
@@ -62,12 +76,10 @@ pub fn of_process(pid: u32) -> Option<Arc<Session>> {
 /// session and that has no terminal yet.
 pub fn set_terminal(terminal: Arc<dyn Terminal>) -> Result<()> {
     let session = current_session().ok_or(Errno::ESRCH)?;
-    let mut slot = session.terminal.lock();
-    if session.id != current_process().pid() || slot.is_some() {
+    if session.id != current_process().pid() {
         return Err(Errno::EPERM);
     }
-    *slot = Some(terminal);
-    Ok(())
+    session.give_terminal(terminal)
 }
 
 /// The session gives its terminal up (`TIOCNOTTY` of its leader, a hang-up). The foreground group is told.

@@ -12,8 +12,7 @@ use crate::process::session;
 use crate::process::signal::Signal;
 
 /// Speeds by the number in `c_cflag`, B0 to B38400; those beyond are in [`FAST_SPEEDS`].
-const SPEEDS: [u32; 16] =
-    [0, 50, 75, 110, 134, 150, 200, 300, 600, 1200, 1800, 2400, 4800, 9600, 19200, 38400];
+const SPEEDS: [u32; 16] = [0, 50, 75, 110, 134, 150, 200, 300, 600, 1200, 1800, 2400, 4800, 9600, 19200, 38400];
 /// Speeds from B57600 on.
 const FAST_SPEEDS: [u32; 5] = [57600, 115_200, 230_400, 460_800, 500_000];
 /// `CBAUDEX`

@@ -17,7 +17,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use linux_raw_sys::general;
 
-use super::{File, IoFlags, OpenFlags};
+use super::{File, IoFlags};
 use crate::errno::{Errno, Result};
 use crate::event::{PollEvents, Pollee};
 use crate::mem::user::{Dest, Source};
@@ -106,9 +106,9 @@ impl Tty {
         tty
     }
 
-    /// A program has opened it: a session leader without a terminal gets this one, unless `flags` say otherwise.
-    pub fn opened(self: &Arc<Self>, flags: OpenFlags) {
-        if !flags.contains(OpenFlags::NOCTTY) && self.job.lock().session == 0 {
+    /// A program has opened it: a session leader without a terminal gets this one.
+    pub fn opened(self: &Arc<Self>) {
+        if self.job.lock().session == 0 {
             // EPERM only says that the process does not lead a session or has a terminal.
             let _ = self.control_current_session();
         }
@@ -116,10 +116,7 @@ impl Tty {
 
     /// Becomes the controlling terminal of the session that the process that runs leads.
     fn control_current_session(self: &Arc<Self>) -> Result<()> {
-        session::set_terminal(self.clone())?;
-        let process = current_process();
-        *self.job.lock() = Job { session: process.session_id(), foreground: process.group_id() };
-        Ok(())
+        session::set_terminal(self.clone())
     }
 
     /// Bytes were typed. Called on a thread.
@@ -353,6 +350,10 @@ impl File for Tty {
 impl Terminal for Tty {
     fn foreground_group(&self) -> u32 {
         self.job.lock().foreground
+    }
+
+    fn on_session_begin(&self, session: u32) {
+        *self.job.lock() = Job { session, foreground: session };
     }
 
     fn on_session_end(&self) {
