@@ -10,10 +10,11 @@ use alloc::sync::Arc;
 use super::erofs::{ErofsFs, Image};
 use super::ninep::NinePFs;
 use super::overlay::OverlayFs;
-use super::procfs::ProcFs;
 use super::ramfs::{Options, RamFs};
 use super::types::{self, Request};
-use super::{Caller, FileSystem, FsContext, Mount, MountFlags, NewKind, PathRef, Start, Subject, mounting};
+use super::{
+    Caller, FileSystem, FsContext, Mount, MountFlags, NewKind, PathRef, Start, Subject, mounting, procfs, sysfs,
+};
 use crate::errno::{Errno, Result};
 use crate::sync::{Once, SpinLock};
 use crate::warn;
@@ -80,7 +81,8 @@ pub fn root() -> PathRef {
 /// Sets the tree up and returns the world of the first process. ENODEV for a root whose type or device is not there.
 pub fn init(config: &RootConfig<'_>) -> Result<FsContext> {
     types::register_own();
-    types::register("proc", false, |_| Ok(ProcFs::new()));
+    types::register("proc", false, |_| Ok(procfs::instance()));
+    types::register("sysfs", false, |_| Ok(sysfs::instance()));
     types::register("9p", false, |request| Ok(NinePFs::mount(request.source, request.is_writable)?));
     types::register("erofs", true, mount_image);
     let root = mount_root(config.rootfs)?.root_path();
