@@ -218,7 +218,7 @@ pub struct PageTables {
 impl PageTables {
     /// Tables that map only the kernel.
     pub fn new() -> Result<PageTables> {
-        let root = Frame::alloc_kernel()?;
+        let root = Frame::alloc_zeroed()?;
         super::kernel_map::share_with(&root);
         Ok(PageTables { root, count: AtomicUsize::new(0) })
     }
@@ -287,7 +287,7 @@ impl PageTables {
     /// Puts a new table into `slot`, unless another CPU was faster; the entry that is there then.
     #[cold]
     fn make_table(&self, slot: &Slot) -> Result<Entry> {
-        let entry = Entry::new(Frame::alloc_kernel()?.into_raw(), TABLE_FLAGS);
+        let entry = Entry::new(Frame::alloc_zeroed()?.into_raw(), TABLE_FLAGS);
         match slot.replace(Entry::EMPTY, entry) {
             Ok(()) => {
                 self.count.fetch_add(1, Ordering::Relaxed);

@@ -78,6 +78,8 @@ pub struct AddressSpace {
     replacing: SpinLock<()>,
     /// CPUs that may have translations cached: a bit each.
     cpus: AtomicU64,
+    /// Big pages that are mapped.
+    big_pages: AtomicUsize,
     anonymous_pages: AtomicUsize,
     file_pages: AtomicUsize,
     peak_pages: AtomicUsize,
@@ -115,6 +117,7 @@ impl AddressSpace {
             }),
             replacing: SpinLock::new(()),
             cpus: AtomicU64::new(0),
+            big_pages: AtomicUsize::new(0),
             anonymous_pages: AtomicUsize::new(0),
             file_pages: AtomicUsize::new(0),
             peak_pages: AtomicUsize::new(0),

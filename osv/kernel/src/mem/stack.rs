@@ -71,7 +71,8 @@ fn map(slot: u32) -> Result<()> {
     for page in 0..STACK_BYTES / PAGE_SIZE {
         let addr = bottom_of(slot) + (page * PAGE_SIZE) as u64;
         if !kernel_map::is_mapped(addr) {
-            kernel_map::map_page(addr, Frame::alloc_kernel()?)?;
+            // Programs ask for threads: a stack is not for the reserve.
+            kernel_map::map_page(addr, Frame::alloc_uninit()?)?;
         }
     }
     Ok(())

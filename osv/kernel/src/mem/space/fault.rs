@@ -1,5 +1,7 @@
 //! Page faults: giving a page to an address that an area allows.
 
+use core::sync::atomic::Ordering;
+
 use super::vma::{Area, AreaFlags, Prot};
 use super::{AddressSpace, PAGE};
 use crate::errno::{Errno, Result};
@@ -64,7 +66,7 @@ impl AddressSpace {
         if addr >= USER_END {
             return Err(Fault::NotMapped);
         }
-        self.faults.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
+        self.faults.fetch_add(1, Ordering::Relaxed);
         let page = addr & !(PAGE - 1);
         {
             let areas = self.areas.read();
@@ -327,17 +329,15 @@ impl AddressSpace {
         let Some(frame) = BigFrame::alloc_zeroed() else { return Ok(false) };
         let entry = Entry::new(frame.into_raw(), rights(area) | Flags::DIRTY | Flags::BIG | Flags::COUNTED);
         match slot.replace(Entry::EMPTY, entry) {
-            Ok(()) => self.count_big(1),
+            Ok(()) => {
+                self.big_pages.fetch_add(1, Ordering::Relaxed);
+                self.anonymous_pages.fetch_add((TABLE_BYTES / PAGE) as usize, Ordering::Relaxed);
+            }
             // SAFETY:
             // - the entry never stood in a table.
             Err(_) => drop(unsafe { entry.into_big_frame() }),
         }
         Ok(true)
-    }
-
-    pub(super) fn count_big(&self, change: isize) {
-        let pages = change * (TABLE_BYTES / PAGE) as isize;
-        self.anonymous_pages.fetch_add(pages as usize, core::sync::atomic::Ordering::Relaxed);
     }
 
     /// Gives all pages from `start` up to `end` to their areas. ENOMEM where nothing is mapped or nothing is left.

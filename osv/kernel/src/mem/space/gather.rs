@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 use super::{AddressSpace, Areas, PAGE};
 use crate::errno::Result;
 use crate::mem::frame::pool;
-use crate::mem::paging::{Entry, Flags, Found, TABLE_BYTES};
+use crate::mem::paging::{Entry, Flags, Found, Slot, TABLE_BYTES};
 use crate::mem::{Frame, tlb};
 
 /// Frames that are freed at once.
@@ -53,6 +53,7 @@ impl<'a> Gather<'a> {
         for &entry in &self.entries[..self.count] {
             if entry.has(Flags::BIG) {
                 anonymous += (TABLE_BYTES / PAGE) as usize;
+                self.space.big_pages.fetch_sub(1, Ordering::Relaxed);
                 // SAFETY:
                 // - the entry was taken out of its table.
                 drop(unsafe { entry.into_big_frame() });
@@ -79,23 +80,33 @@ impl<'a> Gather<'a> {
 impl AddressSpace {
     /// Makes `addr` a border of pages: a big page that it cuts becomes small ones. The areas' lock is held alone.
     pub(super) fn split_big_at(&self, addr: u64) -> Result<()> {
-        if addr.is_multiple_of(TABLE_BYTES) {
+        if addr.is_multiple_of(TABLE_BYTES) || self.big_pages.load(Ordering::Relaxed) == 0 {
             return Ok(());
         }
         match self.tables.find(addr) {
-            Found::Big(slot) => self.tables.split_big(slot),
+            Found::Big(slot) => self.split_big(slot),
             _ => Ok(()),
         }
     }
 
+    /// Makes small pages of the big one in `slot`. The areas' lock is held alone.
+    pub(super) fn split_big(&self, slot: &Slot) -> Result<()> {
+        self.tables.split_big(slot)?;
+        self.big_pages.fetch_sub(1, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Makes all big pages that touch `start` to `end` small ones. The areas' lock is held alone.
     pub(super) fn split_big_pages(&self, start: u64, end: u64) -> Result<()> {
+        if self.big_pages.load(Ordering::Relaxed) == 0 {
+            return Ok(());
+        }
         let mut at = start;
         while at < end {
             at = match self.tables.find(at) {
                 Found::Hole(next) => next,
                 Found::Big(slot) => {
-                    self.tables.split_big(slot)?;
+                    self.split_big(slot)?;
                     (at | (TABLE_BYTES - 1)) + 1
                 }
                 Found::Page(_) => (at | (TABLE_BYTES - 1)) + 1,
@@ -109,8 +120,10 @@ impl AddressSpace {
     pub(super) fn unmap_pages(&self, start: u64, end: u64) {
         // The peak is noted when it is about to be over.
         self.resident_usage();
-        let mut gather = Gather::new(self);
+        // Most ranges that are unmapped were never touched.
+        let mut gather = None;
         self.tables.for_each(start, end, |addr, slot, is_big| {
+            let gather = gather.get_or_insert_with(|| Gather::new(self));
             if !is_big {
                 gather.add(slot.take(), addr, PAGE);
             } else if start <= addr && addr + TABLE_BYTES <= end {
@@ -122,7 +135,9 @@ impl AddressSpace {
                 unsafe { crate::mem::phys::zero_frames(slot.get().phys() + (from - addr), (to - from) as usize) };
             }
         });
-        gather.finish();
+        if let Some(mut gather) = gather {
+            gather.finish();
+        }
     }
 
     /// Frees page tables around `start` to `end`, where nothing is mapped any more, between areas that end at `floor` and

@@ -63,7 +63,7 @@ impl AddressSpace {
             // A big page has one owner, so the part that is wanted can only be shared once it is split.
             let _areas = self.areas.write();
             if let Found::Big(slot) = self.tables.find(addr) {
-                self.tables.split_big(slot)?;
+                self.split_big(slot)?;
             }
         }
     }

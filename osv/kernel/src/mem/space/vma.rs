@@ -412,23 +412,37 @@ impl Vmas {
     /// Takes out everything from `start` up to `end`, cutting areas at the borders, and hands it to `removed`.
     /// ENOMEM, and nothing is changed, if cutting would make too many areas.
     pub fn remove(&mut self, start: u64, end: u64, mut removed: impl FnMut(Area)) -> Result<()> {
-        let first = self.position_after(start);
-        let Some(area) = self.get(first).filter(|area| area.start < end) else { return Ok(()) };
-        if area.start < start && area.end > end {
-            self.check_room(1)?;
-        }
-        self.split_at(start)?;
-        self.split_at(end)?;
         let mut position = self.position_after(start);
-        while let Some(area) = self.get(position) {
-            if area.start >= end {
+        let Some(area) = self.get_mut(position).filter(|area| area.start < end) else { return Ok(()) };
+        if area.start < start {
+            // The lower part stays; the rest, whether it ends here or not, becomes an area of its own first.
+            if area.end > end {
+                self.split_at(end)?;
+            }
+            if let Some(area) = self.get_mut(position) {
+                let part = area.cut(start);
+                self.total -= part.bytes();
+                removed(part);
+            }
+            position = self.next(position);
+            self.widen_gap_after(position);
+        }
+        while let Some(area) = self.get_mut(position).filter(|area| area.start < end) {
+            if area.end > end {
+                let upper = area.cut(end);
+                let lower = core::mem::replace(area, upper);
+                self.total -= lower.bytes();
+                self.widen_gap_after(position);
+                removed(lower);
                 break;
             }
             if let Some(area) = self.take_at(position) {
                 self.total -= area.bytes();
                 removed(area);
             }
-            position = self.position_after(start);
+            if self.get(position).is_none() {
+                position = Position { chunk: position.chunk + usize::from(position.slot != 0), slot: 0 };
+            }
         }
         Ok(())
     }
