@@ -28,6 +28,7 @@ pub mod first_program;
 pub mod fs;
 pub mod log;
 pub mod mem;
+pub mod net;
 pub mod panic;
 pub mod process;
 pub mod sched;

@@ -12,6 +12,7 @@ mod futex;
 mod mm;
 mod process;
 mod signal;
+mod net;
 mod table;
 mod time;
 mod trace;
