@@ -7,7 +7,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
-use super::erofs::{ErofsFs, Image};
+use super::erofs::{ErofsFs, Image, format};
 use super::ninep::NinePFs;
 use super::overlay::OverlayFs;
 use super::ramfs::{Options, RamFs};
@@ -15,6 +15,7 @@ use super::types::{self, Request};
 use super::{
     Caller, FileSystem, FsContext, Mount, MountFlags, NewKind, PathRef, Start, Subject, mounting, procfs, sysfs,
 };
+use crate::drivers::virtio::blk;
 use crate::errno::{Errno, Result};
 use crate::sync::{Once, SpinLock};
 use crate::warn;
@@ -102,8 +103,15 @@ pub fn init(config: &RootConfig<'_>) -> Result<FsContext> {
 }
 
 fn mount_image(request: &Request<'_>) -> Result<Arc<dyn FileSystem>> {
-    let (start, len) = IMAGES.lock().get(request.source).copied().ok_or(Errno::ENODEV)?;
-    Ok(ErofsFs::mount(Image::in_memory(start, len)?)?)
+    let in_memory = IMAGES.lock().get(request.source).copied();
+    let image = match in_memory {
+        Some((start, len)) => Image::in_memory(start, len)?,
+        None => {
+            let disk = blk::disk(request.source).ok_or(Errno::ENODEV)?;
+            Image::on_disk(Arc::clone(disk) as Arc<_>, disk.pages() * format::BLOCK)
+        }
+    };
+    Ok(ErofsFs::mount(image)?)
 }
 
 fn mount_root(rootfs: &[u8]) -> Result<Arc<Mount>> {

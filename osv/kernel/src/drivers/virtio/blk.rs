@@ -13,6 +13,7 @@ use crate::errno::{Errno, Result};
 use crate::mem::Frame;
 use crate::mem::page_cache::PageStore;
 use crate::mem::phys::PAGE_SIZE;
+use crate::sync::Once;
 
 const FEATURE_SEGMENTS_MAX: u64 = 1 << 2;
 const FEATURE_READ_ONLY: u64 = 1 << 5;
@@ -44,13 +45,25 @@ pub struct Disk {
     can_flush: bool,
 }
 
-impl Disk {
-    /// Starts the next disk that nobody has taken. ENODEV if there is none.
-    pub fn open_next() -> Result<Self> {
-        let device = take(Kind::Block).ok_or(Errno::ENODEV)?;
-        Self::start(device)
-    }
+static DISKS: Once<Vec<Arc<Disk>>> = Once::new();
 
+/// All disks that work, in the order in which they were found; they are started at the first call.
+pub fn disks() -> &'static [Arc<Disk>] {
+    DISKS.call_once(|| {
+        let devices = core::iter::from_fn(|| take(Kind::Block));
+        devices.filter_map(|device| Disk::start(device).ok().map(Arc::new)).collect()
+    })
+}
+
+/// The disk called `name`: `vda`, `vdb` and so on, as Linux names them, perhaps with `/dev/` before it.
+pub fn disk(name: &[u8]) -> Option<&'static Arc<Disk>> {
+    match name.strip_prefix(b"/dev/").unwrap_or(name) {
+        [b'v', b'd', letter @ b'a'..=b'z'] => disks().get(usize::from(letter - b'a')),
+        _ => None,
+    }
+}
+
+impl Disk {
     fn start(mut device: Device) -> Result<Self> {
         device.negotiate(FEATURE_SEGMENTS_MAX | FEATURE_READ_ONLY | FEATURE_FLUSH)?;
         let sectors = u64::from_le_bytes(device.config(0));

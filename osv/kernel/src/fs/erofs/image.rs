@@ -1,6 +1,5 @@
 //! Where an image's pages come from.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use super::format::BLOCK;
@@ -26,7 +25,7 @@ enum Source {
 /// A disk and what of it is in memory.
 struct Disk {
     cache: PageCache,
-    store: Box<dyn PageStore + Send + Sync>,
+    store: Arc<dyn PageStore + Send + Sync>,
 }
 
 impl Reclaim for Disk {
@@ -46,7 +45,7 @@ impl Image {
     }
 
     /// The image on a disk of `len` bytes, whose pages `store` reads.
-    pub fn on_disk(store: Box<dyn PageStore + Send + Sync>, len: u64) -> Self {
+    pub fn on_disk(store: Arc<dyn PageStore + Send + Sync>, len: u64) -> Self {
         let disk = Arc::new(Disk { cache: PageCache::new(), store });
         let cache = Arc::downgrade(&disk);
         reclaim::register(cache);

@@ -25,7 +25,7 @@ impl PageStore for Bytes {
 
 fn mount(bytes: Vec<u8>) -> Result<Arc<ErofsFs>> {
     let len = bytes.len() as u64;
-    ErofsFs::mount(Image::on_disk(Box::new(Bytes(bytes)), len))
+    ErofsFs::mount(Image::on_disk(Arc::new(Bytes(bytes)), len))
 }
 
 /// The image of a directory, or nothing on a machine without the tool.
