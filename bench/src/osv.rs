@@ -18,9 +18,9 @@ pub fn run(machine: &Machine, rows: &[String]) -> Result<Output> {
     run_with(machine, rows, &[])
 }
 
-/// Runs them with more arguments for QEMU.
-pub fn run_with(machine: &Machine, rows: &[String], qemu_args: &[String]) -> Result<Output> {
-    boot_with(machine, &build::micro()?, rows, qemu_args)
+/// Runs them with more options for the command `osv run`.
+pub fn run_with(machine: &Machine, rows: &[String], options: &[String]) -> Result<Output> {
+    boot_with(machine, &build::micro()?, rows, options)
 }
 
 /// Boots osv with `program` as its first process.
@@ -28,17 +28,17 @@ pub fn boot(machine: &Machine, program: &Path, args: &[String]) -> Result<Output
     boot_with(machine, program, args, &[])
 }
 
-fn boot_with(machine: &Machine, program: &Path, args: &[String], qemu_args: &[String]) -> Result<Output> {
+fn boot_with(machine: &Machine, program: &Path, args: &[String], options: &[String]) -> Result<Output> {
     let mut command = Command::new(osv()?);
     command
         .args(["run", "--machine", &machine.name])
         .args(["--memory", &format!("{}M", machine.memory_mib), "--cpus", &machine.cpus.to_string()])
         .arg("--rootfs")
         .arg(rootfs(program)?);
-    let clock_args = machine.clock_args().iter().copied();
-    for arg in clock_args.chain(qemu_args.iter().map(String::as_str)) {
+    for arg in machine.clock_args() {
         command.arg(format!("--qemu-arg={arg}"));
     }
+    command.args(options);
     command.args(["--", "/init", "--dir", "/tmp"]).args(args);
     vm::run(command, Duration::from_secs(300))
 }
@@ -62,5 +62,8 @@ fn osv() -> Result<PathBuf> {
 
 /// The ELF of the kernel that the command boots, with its symbols.
 pub fn kernel() -> Result<PathBuf> {
-    Ok(osv()?.with_file_name("osv-kernel").join("x86_64-unknown-linux-gnu/kernel/osv-kernel"))
+    let output = Command::new(osv()?).args(["run", "--dry-run", "--", "/bin/true"]).output()?;
+    let line = String::from_utf8(output.stdout)?;
+    let kernel = line.split_whitespace().skip_while(|&word| word != "-kernel").nth(1);
+    Ok(kernel.context("a QEMU command line with a kernel")?.into())
 }

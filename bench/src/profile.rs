@@ -30,17 +30,17 @@ pub struct Options {
     /// A row of the benchmark, or `boot`.
     #[arg(required_unless_present = "kernel")]
     what: Option<String>,
-    /// Boot this kernel's ELF instead of the benchmark.
+    /// Take this kernel instead of the one of the command `osv`; without a row it is booted as it is.
     #[arg(long)]
     kernel: Option<PathBuf>,
     /// Its command line.
-    #[arg(long, default_value = "", requires = "kernel")]
+    #[arg(long, default_value = "", conflicts_with = "what")]
     append: String,
     /// Count only between marks.
-    #[arg(long, requires = "kernel")]
+    #[arg(long, conflicts_with = "what")]
     marked: bool,
     /// Divide the counts by this.
-    #[arg(long, requires = "kernel", default_value_t = 1)]
+    #[arg(long, conflicts_with = "what", default_value_t = 1)]
     operations: u64,
     /// What the counts are summed by.
     #[arg(long, value_enum, default_value_t = By::Function)]
@@ -79,27 +79,22 @@ pub fn run(options: &Options) -> Result<()> {
     let machine =
         Machine { name: options.machine.clone(), memory_mib: options.memory, cpus: 1, clock: Clock::Instructions };
     let counts_file = build::cache()?.join(format!("profile-{}.txt", std::process::id()));
-    let what = options.what.as_deref().unwrap_or_default();
-    let mut operations = options.operations.max(1);
-    let kernel = match &options.kernel {
-        Some(kernel) => {
-            let plugin = plugin(&counts_file, if options.marked { ",marked=on" } else { "" })?;
-            let output = boot_kernel(&machine, kernel, &options.append, &plugin)?;
-            print!("{}", output.text());
-            kernel.clone()
-        }
-        None if what == "boot" => {
-            let plugin = plugin(&counts_file, ",until=mark")?;
-            osv::run_with(&machine, &["none".to_owned()], &["-plugin".to_owned(), plugin])?;
-            osv::kernel()?
-        }
+    let kernel = options.kernel.clone().map_or_else(osv::kernel, Ok)?;
+    let operations = match options.what.as_deref() {
         None => {
-            let plugin = plugin(&counts_file, ",marked=on")?;
-            let output = osv::run_with(&machine, &[what.to_owned()], &["-plugin".to_owned(), plugin])?;
-            let turns = output.value(&format!("{what}.turns"));
-            let (_, turns) = turns.with_context(|| format!("no row {what:?}; the guest said:\n{}", output.text()))?;
-            operations = turns.parse()?;
-            osv::kernel()?
+            let plugin = plugin(&counts_file, if options.marked { ",marked=on" } else { "" })?;
+            print!("{}", boot_kernel(&machine, &kernel, &options.append, &plugin)?.text());
+            options.operations.max(1)
+        }
+        Some("boot") => {
+            run_rows(&machine, &kernel, "none", plugin(&counts_file, ",until=mark")?)?;
+            1
+        }
+        Some(row) => {
+            let output = run_rows(&machine, &kernel, row, plugin(&counts_file, ",marked=on")?)?;
+            let turns = output.value(&format!("{row}.turns"));
+            let (_, turns) = turns.with_context(|| format!("no row {row:?}; the guest said:\n{}", output.text()))?;
+            turns.parse()?
         }
     };
     let counts = read_counts(&counts_file)?;
@@ -110,6 +105,12 @@ pub fn run(options: &Options) -> Result<()> {
 /// Builds the plugin and gives QEMU's argument for it.
 fn plugin(counts: &Path, mode: &str) -> Result<String> {
     Ok(format!("file={},out={}{mode}", build::profile_plugin()?.display(), counts.display()))
+}
+
+fn run_rows(machine: &Machine, kernel: &Path, row: &str, plugin: String) -> Result<Output> {
+    let options =
+        [format!("--kernel={}", kernel.display()), "--qemu-arg=-plugin".into(), format!("--qemu-arg={plugin}")];
+    osv::run_with(machine, &[row.to_owned()], &options)
 }
 
 fn boot_kernel(machine: &Machine, kernel: &Path, append: &str, plugin: &str) -> Result<Output> {
