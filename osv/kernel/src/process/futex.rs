@@ -7,5 +7,8 @@ use crate::sched::futex::Key;
 /// The key of the word at `address` in the current process: by the address space for a private futex, by the mapped
 /// object for one that processes share. EFAULT if nothing is mapped there.
 pub fn futex_key(address: u64, is_shared: bool) -> Result<Key> {
-    current_process().space()?.futex_key(address, is_shared)
+    if is_shared {
+        return current_process().space()?.futex_key(address);
+    }
+    current_process().with_space(|space| space.private_futex_key(address))
 }

@@ -183,6 +183,12 @@ impl Process {
         self.try_space().ok_or(Errno::ESRCH)
     }
 
+    /// Asks its address space something short; ESRCH if it has ended.
+    #[inline]
+    pub fn with_space<T>(&self, ask: impl FnOnce(&AddressSpace) -> T) -> Result<T> {
+        self.space.lock().as_deref().map(ask).ok_or(Errno::ESRCH)
+    }
+
     /// Puts another address space in place of the old one, which is returned for the caller to drop when no CPU needs it.
     pub(super) fn replace_space(&self, space: Option<Arc<AddressSpace>>) -> Option<Arc<AddressSpace>> {
         core::mem::replace(&mut *self.space.lock(), space)

@@ -295,26 +295,27 @@ impl Extension for Task {
 /// The task that asks. Stays on its own thread.
 #[derive(Clone, Copy)]
 pub struct Current {
-    task: &'static Arc<dyn Extension>,
-    concrete: &'static Task,
+    task: &'static Task,
     not_send: core::marker::PhantomData<*const ()>,
 }
 
 impl Current {
     /// A reference that can be kept.
     pub fn arc(self) -> Arc<Task> {
-        let extension: Arc<dyn Extension> = Arc::clone(self.task);
-        let any: Arc<dyn Any + Send + Sync> = extension;
-        match any.downcast() {
-            Ok(task) => task,
-            Err(_) => unreachable!("the type was checked when this was made"),
+        let any: Option<Arc<dyn Any + Send + Sync>> = match sched::current().extension() {
+            Some(extension) => Some(Arc::<dyn Extension>::clone(extension)),
+            None => None,
+        };
+        match any.map(Arc::downcast) {
+            Some(Ok(task)) => task,
+            _ => unreachable!("the type was checked when this was made"),
         }
     }
 
     /// The reference, for as long as the thread lives.
     #[inline]
     pub fn task(self) -> &'static Task {
-        self.concrete
+        self.task
     }
 }
 
@@ -322,16 +323,15 @@ impl Deref for Current {
     type Target = Task;
     #[inline]
     fn deref(&self) -> &Task {
-        self.concrete
+        self.task
     }
 }
 
 /// The task that runs, unless this is a thread of the kernel's own.
 #[inline]
 pub fn try_current_task() -> Option<Current> {
-    let task = sched::current().forever().extension()?;
-    let any: &'static dyn Any = &**task;
-    Some(Current { task, concrete: any.downcast_ref()?, not_send: core::marker::PhantomData })
+    let task = sched::current().forever().extension_as::<Task>()?;
+    Some(Current { task, not_send: core::marker::PhantomData })
 }
 
 /// The task that runs.

@@ -35,7 +35,12 @@ impl CpuMask {
 
     /// The CPUs of the set, lowest first.
     pub fn iter(self) -> impl Iterator<Item = usize> {
-        (0..MAX_CPUS).filter(move |&cpu| self.contains(cpu))
+        let mut rest = self.0;
+        core::iter::from_fn(move || {
+            let first = CpuMask(rest).first()?;
+            rest &= rest - 1;
+            Some(first)
+        })
     }
 }
 

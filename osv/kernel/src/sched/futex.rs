@@ -3,9 +3,11 @@
 //! A waiter links a node in its stack frame into a bucket chosen by the word's [`Key`], and only then compares the
 //! word with the value that it expects; a waker has changed the word before it looks into the bucket. So either the
 //! waiter sees the change or the waker sees the waiter, and the word is never read under a lock (it may have to be
-//! paged in). A waiter that was woken although the word had changed hands its wake-up on. Source: futex(2).
+//! paged in). A waker sets the node's `is_woken` before it wakes the thread, and the waiter looks at it after it has
+//! announced that it will block: that needs no lock. Before it leaves its frame it takes the lock once, so that the
+//! waker is done with the node. A waiter that was woken although the word had changed hands its wake-up on. Source: futex(2).
 
-use crate::sync::atomic::{AtomicU32, Ordering, fence};
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use core::ptr::NonNull;
 
 use super::list::{Link, Linked, List};
@@ -42,6 +44,8 @@ struct Node {
     thread: NonNull<Thread>,
     key: Key,
     bits: u32,
+    /// A waker has taken the node out.
+    is_woken: AtomicBool,
     /// The bucket that has the node: requeueing changes it, under the locks of both.
     bucket: AtomicU32,
 }
@@ -154,7 +158,10 @@ fn wake_in(bucket: &Bucket, list: &mut List<Node>, key: Key, most: usize, bits: 
         unlink(bucket, list, node);
         // SAFETY:
         // - the node was linked, so its waiter has to take the lock that we hold before its thread can end.
-        unsafe { node.as_ref().thread.as_ref() }.wake();
+        unsafe {
+            (*node.as_ptr()).is_woken.store(true, Ordering::SeqCst);
+            (*node.as_ptr()).thread.as_ref().wake();
+        }
         woken += 1;
     }
     woken
@@ -227,6 +234,7 @@ impl Waiter {
             thread: NonNull::from(&*current()),
             key,
             bits,
+            is_woken: AtomicBool::new(false),
             bucket: AtomicU32::new(key.bucket() as u32),
         };
         Waiter { node, _pinned: core::marker::PhantomPinned }
@@ -259,9 +267,16 @@ impl Waiter {
 
     #[inline]
     fn is_woken(&mut self) -> bool {
+        let node = &raw mut self.node;
         // SAFETY:
-        // - the node is in this frame, and `is_linked` is read under its bucket's lock.
-        self.with_bucket(|_, _, node| unsafe { !(*node.as_ptr()).link.is_linked() })
+        // - the node is in this frame; the field is atomic, since a waker sets it meanwhile.
+        unsafe { &(*node).is_woken }.load(Ordering::SeqCst)
+    }
+
+    /// Returns when the waker, who holds the lock, is done with the node.
+    #[inline]
+    fn part_from_waker(&mut self) {
+        self.with_bucket(|_, _, _| ());
     }
 
     #[inline]
@@ -272,13 +287,16 @@ impl Waiter {
             thread.prepare_to_block();
             if self.is_woken() {
                 thread.stay_runnable();
-                return Ok(());
-            }
-            if let Some(errno) = reason_to_give_up(&thread, deadline) {
+            } else if let Some(errno) = reason_to_give_up(&thread, deadline) {
                 thread.stay_runnable();
                 return if self.unlink() { Err(errno) } else { Ok(()) };
+            } else {
+                schedule();
             }
-            schedule();
+            if self.is_woken() {
+                self.part_from_waker();
+                return Ok(());
+            }
         }
     }
 

@@ -3,6 +3,9 @@
 //! Virtual time is run time divided by weight: always running the thread with the least of it shares the CPU by
 //! weight (proportional-share scheduling as in Linux' CFS). A thread that slept starts at most a little behind the
 //! queue's own virtual time, so that sleeping is no way to hoard. Pure data: the scheduler does the locking.
+//!
+//! The first thread stands beside the heap of the others: most queues never hold more than one, and those never touch
+//! the heap.
 
 use alloc::collections::BinaryHeap;
 use core::cmp::Ordering;
@@ -12,7 +15,9 @@ const SLEEPER_BONUS_NS: u64 = 3_000_000;
 
 /// Runnable threads of type `T` by virtual time.
 pub struct RunQueue<T> {
-    heap: BinaryHeap<Entry<T>>,
+    /// Before all others; there is one if there are any others.
+    first: Option<Entry<T>>,
+    others: BinaryHeap<Entry<T>>,
     /// Never decreases; what a newcomer is measured against.
     virtual_time: u64,
     next_sequence: u64,
@@ -28,66 +33,95 @@ struct Entry<T> {
 impl<T> RunQueue<T> {
     /// An empty queue.
     pub const fn new() -> Self {
-        RunQueue { heap: BinaryHeap::new(), virtual_time: 0, next_sequence: 0 }
+        RunQueue { first: None, others: BinaryHeap::new(), virtual_time: 0, next_sequence: 0 }
     }
 
     /// Adds a thread with its virtual time.
+    #[inline]
     pub fn push(&mut self, thread: T, virtual_time: u64) {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        self.heap.push(Entry { virtual_time, sequence, thread });
+        let entry = Entry { virtual_time, sequence, thread };
+        match self.first.take() {
+            None => self.first = Some(entry),
+            Some(first) => self.push_beside(first, entry),
+        }
+    }
+
+    /// Adds `entry` to a queue whose first is, or was, `first`.
+    fn push_beside(&mut self, first: Entry<T>, entry: Entry<T>) {
+        let (first, other) = if entry > first { (entry, first) } else { (first, entry) };
+        self.first = Some(first);
+        self.others.push(other);
     }
 
     /// Takes the thread that runs next.
+    #[inline]
     pub fn pop(&mut self) -> Option<T> {
-        let entry = self.heap.pop()?;
+        let entry = self.pop_entry()?;
         self.virtual_time = self.virtual_time.max(entry.virtual_time);
         Some(entry.thread)
+    }
+
+    #[inline]
+    fn pop_entry(&mut self) -> Option<Entry<T>> {
+        let entry = self.first.take()?;
+        if !self.others.is_empty() {
+            self.first = self.others.pop();
+        }
+        Some(entry)
     }
 
     /// Takes the first thread, in order of virtual time, that `wanted` accepts.
     pub fn take(&mut self, mut wanted: impl FnMut(&T) -> bool) -> Option<T> {
         let mut passed_over = alloc::vec::Vec::new();
         let mut taken = None;
-        while let Some(entry) = self.heap.pop() {
+        while let Some(entry) = self.pop_entry() {
             if wanted(&entry.thread) {
                 taken = Some(entry.thread);
                 break;
             }
             passed_over.push(entry);
         }
-        self.heap.extend(passed_over);
+        self.others.extend(self.first.take());
+        self.others.extend(passed_over);
+        self.first = self.others.pop();
         taken
     }
 
     /// The virtual time at which a thread starts that last had `virtual_time`.
+    #[inline]
     pub fn placement(&self, virtual_time: u64) -> u64 {
         virtual_time.max(self.virtual_time.saturating_sub(SLEEPER_BONUS_NS))
     }
 
     /// The virtual time at which a thread starts that comes from a queue whose time was `origin`.
+    #[inline]
     pub fn placement_from(&self, virtual_time: u64, origin: u64) -> u64 {
         self.virtual_time.saturating_add(virtual_time.saturating_sub(origin)).max(self.virtual_time)
     }
 
     /// The queue's own virtual time.
+    #[inline]
     pub fn virtual_time(&self) -> u64 {
         self.virtual_time
     }
 
     /// The least virtual time of a thread in the queue.
+    #[inline]
     pub fn least(&self) -> Option<u64> {
-        self.heap.peek().map(|entry| entry.virtual_time)
+        self.first.as_ref().map(|entry| entry.virtual_time)
     }
 
     /// How many threads wait to run.
     pub fn len(&self) -> usize {
-        self.heap.len()
+        usize::from(self.first.is_some()) + self.others.len()
     }
 
     /// Whether no thread waits to run.
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.heap.is_empty()
+        self.first.is_none()
     }
 }
 

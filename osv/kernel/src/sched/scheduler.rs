@@ -269,7 +269,9 @@ fn switch_if_needed() -> Option<Arc<Thread>> {
     let mut queue = cpu.queue.lock();
     let previous = current().forever();
     account(&mut queue, previous, now_ns);
-    previous.context.work.fetch_and(!work::RESCHED, Ordering::Relaxed);
+    if previous.context.work.load(Ordering::Relaxed) & work::RESCHED != 0 {
+        previous.context.work.fetch_and(!work::RESCHED, Ordering::Relaxed);
+    }
     let next = pick_next(&mut queue, previous);
     arm_slice(cpu, &queue, now_ns);
     if ptr::eq(next, previous) {
@@ -286,11 +288,17 @@ fn switch_if_needed() -> Option<Arc<Thread>> {
 fn account(queue: &mut Queue, thread: &Thread, now_ns: u64) {
     let ran_ns = now_ns.saturating_sub(queue.accounted_ns);
     queue.accounted_ns = now_ns;
-    thread.cpu_time_ns.fetch_add(ran_ns, Ordering::Relaxed);
+    increase(&thread.cpu_time_ns, ran_ns);
     let weight = u64::from(thread.weight.load(Ordering::Relaxed));
     let virtual_ns = if weight == NICE_0_WEIGHT { ran_ns } else { ran_ns.saturating_mul(NICE_0_WEIGHT) / weight };
     let virtual_time = thread.virtual_time.load(Ordering::Relaxed).saturating_add(virtual_ns);
     thread.virtual_time.store(virtual_time, Ordering::Relaxed);
+}
+
+/// Adds to a counter of a thread that only the thread's own CPU changes: no atomic addition is needed.
+#[inline(always)]
+fn increase(counter: &AtomicU64, by: u64) {
+    counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
 }
 
 /// Puts the current thread back into the queue if it can run on, and takes the one that runs next.
@@ -305,13 +313,13 @@ fn pick_next(queue: &mut Queue, previous: &'static Thread) -> &'static Thread {
         if may_stay && queue.waiting.least().is_none_or(|least| virtual_time <= least) {
             return previous;
         }
-        previous.involuntary_switches.fetch_add(1, Ordering::Relaxed);
+        increase(&previous.involuntary_switches, 1);
         queue.waiting.push(ThreadRef(NonNull::from(previous)), virtual_time);
         if !may_stay {
             return pick_after_ban(queue, previous);
         }
     } else {
-        previous.voluntary_switches.fetch_add(1, Ordering::Relaxed);
+        increase(&previous.voluntary_switches, 1);
     }
     match queue.waiting.pop() {
         Some(next) => next.get(),
@@ -366,7 +374,8 @@ fn switch_to(cpu: &Cpu, previous: &Thread, next: &'static Thread) -> Option<Arc<
 /// What the new thread does first for the one that ran before it. If that one has ended, the scheduler's reference
 /// is returned, to be dropped with interrupts on: with it may go a whole process.
 fn finish_switch() -> Option<Arc<Thread>> {
-    let previous = this_cpu().previous.swap(ptr::null_mut(), Ordering::Relaxed);
+    // Only this CPU uses the field, with interrupts off.
+    let previous = this_cpu().previous.load(Ordering::Relaxed);
     // SAFETY:
     // - the scheduler's reference keeps `previous` alive, at least until the drop below.
     let thread = unsafe { previous.as_ref() }?;
@@ -472,7 +481,7 @@ fn enqueue(cpu_id: usize, queue: &mut Queue, thread: ThreadRef, origin: Option<u
             irq::send_reschedule(cpu_id);
         }
     } else if was_alone {
-        start_slice(cpu_id);
+        start_slice(cpu_id, queue.accounted_ns);
     }
 }
 
@@ -488,14 +497,15 @@ fn should_displace(queue: &Queue, virtual_time: u64) -> bool {
     virtual_time.saturating_add(WAKE_UP_GRANULARITY_NS) < running.virtual_time.load(Ordering::Relaxed)
 }
 
-/// The running thread of `cpu_id` is no longer alone: its slice begins.
+/// The running thread of `cpu_id`, which has been running since `since_ns` at least, is no longer alone: its slice
+/// counts from then. If it is over already, the timer says so at once.
 #[inline]
-fn start_slice(cpu_id: usize) {
+fn start_slice(cpu_id: usize, since_ns: u64) {
     if cpu_id != arch::cpu_id() {
         irq::send_reschedule(cpu_id);
         return;
     }
-    let end_ns = clock::monotonic_ns() + SLICE_NS;
+    let end_ns = since_ns + SLICE_NS;
     CPUS[cpu_id].slice_end_ns.store(end_ns, Ordering::Relaxed);
     timer::interrupt_no_later_than(end_ns);
 }
@@ -524,10 +534,12 @@ pub(super) fn running_time_ns(thread: &Thread) -> u64 {
 pub fn on_reschedule_interrupt() {
     let cpu_id = arch::cpu_id();
     let queue = CPUS[cpu_id].queue.lock();
-    let has_others = !queue.waiting.is_empty();
+    // The idle thread has no slice: it gives way as soon as it gets the CPU back from this handler.
+    let must_share = !queue.waiting.is_empty() && !ptr::eq(queue.current, queue.idle);
+    let since_ns = queue.accounted_ns;
     drop(queue);
-    if has_others && CPUS[cpu_id].slice_end_ns.load(Ordering::Relaxed) == u64::MAX {
-        start_slice(cpu_id);
+    if must_share && CPUS[cpu_id].slice_end_ns.load(Ordering::Relaxed) == u64::MAX {
+        start_slice(cpu_id, since_ns);
     }
 }
 

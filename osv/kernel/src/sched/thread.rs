@@ -4,10 +4,10 @@
 //! need not know it. The scheduler owns one reference to every thread from [`create`] until its last switch.
 
 use alloc::sync::Arc;
-use core::any::Any;
+use core::any::{Any, TypeId};
 use core::marker::PhantomData;
 use core::ops::Deref;
-use core::sync::atomic::{AtomicBool, AtomicI8, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI8, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::cpu_mask::{AtomicCpuMask, CpuMask};
 use super::scheduler;
@@ -62,6 +62,9 @@ pub struct Thread {
     alarm: Once<Arc<Timer>>,
     stack: KernelStack,
     extension: Option<Arc<dyn Extension>>,
+    /// The extension's own type and address, so that asking for it as that type calls nothing.
+    extension_type: TypeId,
+    extension_data: AtomicPtr<()>,
 }
 
 /// What a new thread starts with.
@@ -88,6 +91,10 @@ pub fn create(new: NewThread) -> Result<Arc<Thread>> {
     static NEXT_ID: AtomicU64 = AtomicU64::new(1);
     let stack = KernelStack::new()?;
     let is_user = new.extension.is_some();
+    let (extension_type, extension_data) = match &new.extension {
+        Some(extension) => ((**extension).type_id(), Arc::as_ptr(extension).cast::<()>().cast_mut()),
+        None => (TypeId::of::<()>(), core::ptr::null_mut()),
+    };
     let context = Context::new(stack.top(), new.entry, new.argument, is_user)?;
     let thread = Thread {
         context,
@@ -106,6 +113,8 @@ pub fn create(new: NewThread) -> Result<Arc<Thread>> {
         alarm: Once::new(),
         stack,
         extension: new.extension,
+        extension_type,
+        extension_data: AtomicPtr::new(extension_data),
     };
     thread.set_nice(new.nice);
     Ok(Arc::new(thread))
@@ -148,6 +157,17 @@ impl Thread {
     #[inline(always)]
     pub fn extension(&self) -> Option<&Arc<dyn Extension>> {
         self.extension.as_ref()
+    }
+
+    /// What the floors above hung on it, if it is a `T`.
+    #[inline(always)]
+    pub fn extension_as<T: Extension>(&self) -> Option<&T> {
+        if self.extension_type != TypeId::of::<T>() {
+            return None;
+        }
+        // SAFETY:
+        // - type and address were taken from `extension`, which never changes and lives as long as the thread.
+        Some(unsafe { &*self.extension_data.load(Ordering::Relaxed).cast::<T>() })
     }
 
     /// Makes a blocked thread runnable. Returns whether it was blocked.

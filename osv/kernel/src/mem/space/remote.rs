@@ -81,16 +81,22 @@ impl AddressSpace {
         is_ready.then(|| unsafe { entry.share_frame() })
     }
 
-    /// What the kernel knows the futex at `addr` by. A private one, or one in memory that no other process sees, goes
-    /// by its address in this space; one in a shared mapping by the frame that it lies in, which the mapping keeps.
-    /// EFAULT if a shared one cannot be read.
-    pub fn futex_key(&self, addr: u64, is_shared: bool) -> Result<Key> {
-        let own = Key { object: core::ptr::from_ref(self) as u64, offset: addr };
-        if !is_shared {
-            return Ok(own);
-        }
+    /// What the kernel knows the private futex at `addr` by: its address in this space.
+    #[inline]
+    pub fn private_futex_key(&self, addr: u64) -> Key {
+        Key { object: core::ptr::from_ref(self) as u64, offset: addr }
+    }
+
+    /// What the kernel knows the futex at `addr` by, if processes may share it. One in memory that no other process
+    /// sees goes by its address in this space; one in a shared mapping by the frame that it lies in, which the mapping
+    /// keeps. EFAULT if it cannot be read.
+    pub fn futex_key(&self, addr: u64) -> Result<Key> {
         let frame = self.frame_at(addr, Access::Read)?;
         let is_seen_by_others = self.areas.read().vmas.find(addr).is_some_and(Area::is_shared);
-        Ok(if is_seen_by_others { Key { object: frame.phys(), offset: addr % PAGE } } else { own })
+        Ok(if is_seen_by_others {
+            Key { object: frame.phys(), offset: addr % PAGE }
+        } else {
+            self.private_futex_key(addr)
+        })
     }
 }
