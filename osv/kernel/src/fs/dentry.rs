@@ -176,7 +176,7 @@ impl Dentry {
     #[inline]
     fn cached_child(&self, name: &[u8], hash: u64) -> Option<Arc<Dentry>> {
         let children = self.children.lock();
-        let child = children.find(hash, |child| child.hash == hash && child.name.as_bytes() == name)?;
+        let child = children.find(hash, |child| child.hash == hash && child.name.is(name))?;
         if child.dentry.state.load(Ordering::Relaxed) & REFERENCED == 0 {
             child.dentry.state.fetch_or(REFERENCED, Ordering::Relaxed);
         }
@@ -241,7 +241,7 @@ impl Dentry {
     fn enter(&self, hash: u64, name: Name, dentry: Arc<Dentry>) {
         let replaced = {
             let mut children = self.children.lock();
-            match children.find_mut(hash, |child| child.hash == hash && child.name.as_bytes() == name.as_bytes()) {
+            match children.find_mut(hash, |child| child.hash == hash && child.name.is(name.as_bytes())) {
                 Some(child) => Some(core::mem::replace(&mut child.dentry, dentry)),
                 None => {
                     children.insert_unique(hash, Child { hash, name, dentry }, |child| child.hash);
@@ -256,7 +256,7 @@ impl Dentry {
     fn remove(&self, name: &[u8]) -> Option<Arc<Dentry>> {
         let hash = hash_name(name);
         let mut children = self.children.lock();
-        let entry = children.find_entry(hash, |child| child.hash == hash && child.name.as_bytes() == name).ok()?;
+        let entry = children.find_entry(hash, |child| child.hash == hash && child.name.is(name)).ok()?;
         let (child, _) = entry.remove();
         drop(children);
         COUNT.fetch_sub(1, Ordering::Relaxed);

@@ -78,3 +78,6 @@ pub const NAME_MAX: usize = 255;
 pub const OFFSET_MAX: u64 = i64::MAX as u64;
 /// Device number of objects that are in no tree: pipes, sockets, eventfds.
 pub const ANONYMOUS_DEVICE: u64 = make_device(0, 0xff);
+
+#[cfg(test)]
+mod tests;

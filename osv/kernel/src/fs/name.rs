@@ -6,8 +6,10 @@
 use alloc::sync::Arc;
 use core::fmt;
 
-/// Bytes that a [`Name`] holds without allocating.
-const INLINE: usize = 22;
+use zerocopy::IntoBytes;
+
+/// Words that a [`Name`] holds without allocating.
+const INLINE_WORDS: usize = 3;
 
 /// An immutable name, cheap to clone.
 #[derive(Clone)]
@@ -15,30 +17,54 @@ pub struct Name(Repr);
 
 #[derive(Clone)]
 enum Repr {
-    Inline(u8, [u8; INLINE]),
+    /// The bytes, padded with zeros, in words of which [`first_word`] makes the same.
+    Inline {
+        len: u8,
+        words: [u64; INLINE_WORDS],
+    },
     Heap(Arc<[u8]>),
 }
 
 impl Name {
     /// A copy of `bytes`.
     pub fn new(bytes: &[u8]) -> Name {
-        let mut inline = [0; INLINE];
-        match inline.get_mut(..bytes.len()) {
-            Some(room) => {
-                room.copy_from_slice(bytes);
-                Name(Repr::Inline(bytes.len() as u8, inline))
-            }
-            None => Name(Repr::Heap(Arc::from(bytes))),
+        if bytes.len() > INLINE_WORDS * 8 {
+            return Name(Repr::Heap(Arc::from(bytes)));
         }
+        let mut words = [0; INLINE_WORDS];
+        for (word, chunk) in words.iter_mut().zip(bytes.chunks(8)) {
+            *word = first_word(chunk);
+        }
+        Name(Repr::Inline { len: bytes.len() as u8, words })
     }
 
     /// The bytes.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
-            Repr::Inline(len, bytes) => bytes.get(..usize::from(*len)).unwrap_or(bytes),
+            Repr::Inline { len, words } => words.as_bytes().get(..usize::from(*len)).unwrap_or_default(),
             Repr::Heap(bytes) => bytes,
         }
+    }
+
+    /// Whether this is the name `bytes`.
+    #[inline]
+    pub fn is(&self, bytes: &[u8]) -> bool {
+        let Repr::Inline { len, words } = &self.0 else { return self.as_bytes() == bytes };
+        if usize::from(*len) != bytes.len() {
+            return false;
+        }
+        let mut rest = bytes;
+        for &word in words {
+            if first_word(rest) != word {
+                return false;
+            }
+            if rest.len() <= 8 {
+                break;
+            }
+            rest = rest.get(8..).unwrap_or_default();
+        }
+        true
     }
 }
 
@@ -89,7 +115,23 @@ fn mix(hash: u64, word: u64) -> u64 {
 fn first_word(bytes: &[u8]) -> u64 {
     match bytes.first_chunk() {
         Some(chunk) => u64::from_le_bytes(*chunk),
-        None => bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+        None => short_word(bytes),
+    }
+}
+
+/// Fewer than eight bytes, padded with zeros: from two overlapping pieces.
+#[inline(always)]
+fn short_word(bytes: &[u8]) -> u64 {
+    let len = bytes.len();
+    if let (Some(low), Some(high)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let (low, high) = (u32::from_le_bytes(*low), u32::from_le_bytes(*high));
+        return u64::from(low) | u64::from(high) << (8 * (len - 4));
+    }
+    match *bytes {
+        [] => 0,
+        [a] => u64::from(a),
+        [a, b] => u64::from(u16::from_le_bytes([a, b])),
+        [a, b, c, ..] => u64::from(u32::from_le_bytes([a, b, c, 0])),
     }
 }
 
@@ -119,7 +161,12 @@ mod tests {
     fn names_of_all_lengths_keep_their_bytes() {
         for len in 0..300 {
             let bytes: Vec<u8> = (0..len).map(|n| n as u8).collect();
-            assert_eq!(Name::new(&bytes).as_bytes(), bytes);
+            let name = Name::new(&bytes);
+            assert_eq!(name.as_bytes(), bytes);
+            assert!(name.is(&bytes) && !name.is(b"another") && !name.is(&[bytes.as_slice(), b"x"].concat()));
+            if let Some((last, rest)) = bytes.split_last() {
+                assert!(!name.is(rest) && !name.is(&[rest, &[last ^ 1]].concat()));
+            }
         }
     }
 }

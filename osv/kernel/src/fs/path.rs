@@ -24,6 +24,12 @@ impl PathRef {
         PathRef { mount, dentry }
     }
 
+    /// The place of `dentry` in the mount of this one.
+    #[inline]
+    pub(super) fn moved_to(self, dentry: Arc<Dentry>) -> PathRef {
+        PathRef { mount: self.mount, dentry }
+    }
+
     /// The mount through which it is seen.
     #[inline]
     pub fn mount(&self) -> &Arc<Mount> {

@@ -9,11 +9,9 @@ use alloc::vec::Vec;
 
 use linux_raw_sys::general;
 
-use super::dentry::Dentry;
 use super::name::{Name, split_first};
 use super::{Access, FileType, FsContext, NAME_MAX, PathRef, Subject};
 use crate::errno::{Errno, Result};
-use alloc::sync::Arc;
 
 /// Symlinks that one walk follows before it gives up (ELOOP).
 const MAX_LINKS: u32 = 40;
@@ -103,13 +101,13 @@ impl<'a> Walker<'a> {
     #[inline]
     pub fn resolve(mut self, path: &[u8], follows_last: bool) -> Result<PathRef> {
         let from = self.begin(path)?;
-        Ok(self.run(from, path, follows_last, false)?.0)
+        self.run(from, path, follows_last, None)
     }
 
     /// The directory of the last component of `path`, and that component.
     pub fn resolve_parent(&mut self, path: &[u8]) -> Result<(PathRef, Last)> {
         let from = self.begin(path)?;
-        self.run(from, path, true, true)
+        self.run_to_parent(from, path)
     }
 
     /// The place that the symlink `link` in `directory` leads to, or the parent of where it leads and the last component.
@@ -118,7 +116,7 @@ impl<'a> Walker<'a> {
             Target::Place(place) => Ok(Follow::Place(place)),
             Target::Text(text) => {
                 let from = if text.first() == Some(&b'/') { self.top()? } else { directory };
-                let (parent, last) = self.run(from, &text, true, true)?;
+                let (parent, last) = self.run_to_parent(from, &text)?;
                 Ok(Follow::Parent(parent, last))
             }
         }
@@ -150,55 +148,65 @@ impl<'a> Walker<'a> {
         })
     }
 
-    /// Walks `path` from `at`: to its end, or to the directory of its last component.
-    fn run(&mut self, mut at: PathRef, path: &[u8], follows_last: bool, stops_early: bool) -> Result<(PathRef, Last)> {
+    fn run_to_parent(&mut self, at: PathRef, path: &[u8]) -> Result<(PathRef, Last)> {
+        let mut last = Last { kind: LastKind::Root, has_trailing_slash: true };
+        let parent = self.run(at, path, true, Some(&mut last))?;
+        Ok((parent, last))
+    }
+
+    /// Walks `path` from `at`: to its end, or to the directory of its last component, which is put into `last`.
+    fn run(
+        &mut self,
+        mut at: PathRef,
+        path: &[u8],
+        follows_last: bool,
+        mut last: Option<&mut Last>,
+    ) -> Result<PathRef> {
         let mut storage;
-        let mut rest = path;
-        loop {
-            while let [b'/', more @ ..] = rest {
-                rest = more;
-            }
-            if rest.is_empty() {
-                return Ok((at, Last { kind: LastKind::Root, has_trailing_slash: true }));
-            }
+        let mut rest = without_slashes(path);
+        while !rest.is_empty() {
             self.check_search(&at)?;
             let (len, hash) = split_first(rest);
             let (name, tail) = rest.split_at(len);
-            let is_last = tail.iter().all(|&byte| byte == b'/');
-            if is_last && stops_early {
-                return Ok((at, last_component(name, hash, tail)?));
+            let next = without_slashes(tail);
+            if next.is_empty()
+                && let Some(last) = last.take()
+            {
+                *last = last_component(name, hash, tail)?;
+                return Ok(at);
             }
             match name {
                 b"." => {}
                 b".." => at = self.up(at)?,
+                _ if len > NAME_MAX => return Err(Errno::ENAMETOOLONG),
                 _ => {
-                    let next = self.step(&at, name, hash)?;
-                    if next.kind() == FileType::Symlink && (follows_last || !tail.is_empty()) {
-                        match self.target(&next)? {
-                            Target::Place(place) => at = place,
-                            Target::Text(mut text) => {
-                                if text.first() == Some(&b'/') {
-                                    at = self.top()?;
+                    let child = at.dentry().child(name, hash)?;
+                    match child.kind() {
+                        None => return Err(Errno::ENOENT),
+                        Some(FileType::Symlink) if follows_last || !tail.is_empty() => {
+                            match self.target(&PathRef::new(at.mount().clone(), child))? {
+                                Target::Place(place) => at = place,
+                                Target::Text(mut text) => {
+                                    if text.first() == Some(&b'/') {
+                                        at = self.top()?;
+                                    }
+                                    text.extend_from_slice(tail);
+                                    storage = text;
+                                    rest = without_slashes(&storage);
+                                    continue;
                                 }
-                                text.extend_from_slice(tail);
-                                storage = text;
-                                rest = &storage;
-                                continue;
                             }
                         }
-                    } else {
-                        at = next;
+                        Some(_) => at = self.cross(at.moved_to(child))?,
                     }
                 }
             }
             if !tail.is_empty() && !at.is_directory() {
                 return Err(Errno::ENOTDIR);
             }
-            if is_last {
-                return Ok((at, Last { kind: LastKind::Dot, has_trailing_slash: !tail.is_empty() }));
-            }
-            rest = tail;
+            rest = next;
         }
+        Ok(at)
     }
 
     #[inline]
@@ -210,19 +218,6 @@ impl<'a> Walker<'a> {
             return Ok(());
         }
         self.subject.check(FileType::Directory, at.inode().permissions()?, Access::EXECUTE)
-    }
-
-    /// One component down.
-    #[inline]
-    fn step(&self, at: &PathRef, name: &[u8], hash: u64) -> Result<PathRef> {
-        if name.len() > NAME_MAX {
-            return Err(Errno::ENAMETOOLONG);
-        }
-        let child: Arc<Dentry> = at.dentry().child(name, hash)?;
-        if child.kind().is_none() {
-            return Err(Errno::ENOENT);
-        }
-        self.cross(PathRef::new(at.mount().clone(), child))
     }
 
     /// `..`
@@ -281,6 +276,14 @@ pub enum Follow {
     Place(PathRef),
     /// The directory of the target's last component, and that component.
     Parent(PathRef, Last),
+}
+
+#[inline(always)]
+fn without_slashes(mut path: &[u8]) -> &[u8] {
+    while let [b'/', rest @ ..] = path {
+        path = rest;
+    }
+    path
 }
 
 fn last_component(name: &[u8], hash: u64, tail: &[u8]) -> Result<Last> {

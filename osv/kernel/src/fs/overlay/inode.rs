@@ -134,10 +134,14 @@ pub(super) fn downcast(inode: &Arc<dyn Inode>) -> Result<Arc<OverlayInode>> {
 
 impl Inode for OverlayInode {
     fn metadata(&self) -> Result<Metadata> {
-        let mut metadata = self.top()?.metadata()?;
+        let (top, is_removed) = {
+            let state = self.state.lock();
+            let top = state.upper.as_ref().or(state.lower.as_ref()).cloned();
+            (top.ok_or(Errno::EIO)?, state.is_removed && state.upper.is_none())
+        };
+        let mut metadata = top.metadata()?;
         (metadata.dev, metadata.ino) = (self.shared.device, self.ino);
-        let state = self.state.lock();
-        if state.is_removed && state.upper.is_none() {
+        if is_removed {
             metadata.nlink = 0;
         }
         Ok(metadata)

@@ -52,7 +52,7 @@ impl Entries {
 
     fn find(&self, name: &[u8]) -> Option<&Arc<RamInode>> {
         let hash = hash_name(name);
-        self.by_name.find(hash, |entry| entry.hash == hash && entry.name.as_bytes() == name).map(|entry| &entry.inode)
+        self.by_name.find(hash, |entry| entry.hash == hash && entry.name.is(name)).map(|entry| &entry.inode)
     }
 
     fn insert(&mut self, name: &[u8], inode: Arc<RamInode>) -> Result<()> {
@@ -67,7 +67,7 @@ impl Entries {
 
     fn remove(&mut self, name: &[u8]) -> Option<Arc<RamInode>> {
         let hash = hash_name(name);
-        let found = self.by_name.find_entry(hash, |entry| entry.hash == hash && entry.name.as_bytes() == name).ok()?;
+        let found = self.by_name.find_entry(hash, |entry| entry.hash == hash && entry.name.is(name)).ok()?;
         let (entry, _) = found.remove();
         self.by_age.remove(&entry.cookie);
         Some(entry.inode)

@@ -22,16 +22,14 @@ const RWF_KNOWN: u32 =
 /// Reads from a file. <https://man7.org/linux/man-pages/man2/read.2.html>
 pub fn read(fd: Fd, buffer: UserAddr, count: usize) -> SysResult {
     let file = file(fd)?;
-    file.check_readable()?;
-    let slice = checked_slice(buffer, count)?;
+    let slice = checked_slice(buffer, count).or_else(|error| file.check_readable().and(Err(error)))?;
     Ok(file.read(&mut Dest::from_user(slice))? as u64)
 }
 
 /// Writes to a file. <https://man7.org/linux/man-pages/man2/write.2.html>
 pub fn write(fd: Fd, buffer: UserAddr, count: usize) -> SysResult {
     let file = file(fd)?;
-    file.check_writable()?;
-    let slice = checked_slice(buffer, count)?;
+    let slice = checked_slice(buffer, count).or_else(|error| file.check_writable().and(Err(error)))?;
     write_all(&file, &mut Source::from_user(slice))
 }
 
@@ -151,6 +149,9 @@ fn checked_flags(file: &Arc<OpenFile>, flags: u32, all: u32) -> Result<IoFlags> 
 /// Writes at the position; what the largest file size of the process (RLIMIT_FSIZE) forbids is cut off.
 #[inline]
 fn write_all(file: &Arc<OpenFile>, source: &mut Source<'_>) -> SysResult {
+    if file.file().is_some() {
+        return finish_stream(file.write(source));
+    }
     let limit = current_process().limit(Resource::FileSize);
     if limit != INFINITY {
         let start = if file.flags().contains(OpenFlags::APPEND) { end_of(file)? } else { file.position() };
@@ -184,20 +185,25 @@ fn limit_size(file: &OpenFile, start: u64, source: &mut Source<'_>, limit: u64) 
     Ok(())
 }
 
-/// A writer to a pipe or socket without reader gets SIGPIPE; changed contents lose their set-id bits.
+/// Changed contents lose their set-id bits.
 #[inline]
 fn finish(file: &Arc<OpenFile>, result: Result<usize>) -> SysResult {
+    if let (Ok(_), None, Some(place)) = (&result, file.file(), file.path()) {
+        super::size::contents_changed(place)?;
+    }
+    finish_stream(result)
+}
+
+/// A writer to a pipe or socket without reader gets SIGPIPE.
+#[inline(always)]
+fn finish_stream(result: Result<usize>) -> SysResult {
     match result {
-        Ok(count) => {
-            if let (None, Some(place)) = (file.file(), file.path()) {
-                super::size::contents_changed(place)?;
+        Ok(count) => Ok(count as u64),
+        Err(error) => {
+            if error == Errno::EPIPE {
+                super::size::broken_pipe();
             }
-            Ok(count as u64)
+            Err(error)
         }
-        Err(Errno::EPIPE) => {
-            super::size::broken_pipe();
-            Err(Errno::EPIPE)
-        }
-        Err(error) => Err(error),
     }
 }

@@ -3,7 +3,7 @@
 use linux_raw_sys::general;
 use zerocopy::{Immutable, IntoBytes};
 
-use super::{CURRENT, as_caller, at_place, file, known_flags, with_path};
+use super::{CURRENT, at, at_place, file, known_flags, with_path};
 use crate::errno::{Errno, Result};
 use crate::fs::{Metadata, Timespec, major, minor};
 use crate::mem::user::{UserAddr, UserPtr};
@@ -98,14 +98,12 @@ pub struct Statx {
 
 /// Tells of a file. <https://man7.org/linux/man-pages/man2/stat.2.html>
 pub fn stat(path: UserAddr, buffer: UserPtr<Stat>) -> SysResult {
-    let metadata = metadata_of(path, true)?;
-    write(&metadata, buffer)
+    newfstatat(CURRENT, path, buffer, 0)
 }
 
 /// As `stat`, of a symlink itself. <https://man7.org/linux/man-pages/man2/lstat.2.html>
 pub fn lstat(path: UserAddr, buffer: UserPtr<Stat>) -> SysResult {
-    let metadata = metadata_of(path, false)?;
-    write(&metadata, buffer)
+    newfstatat(CURRENT, path, buffer, general::AT_SYMLINK_NOFOLLOW)
 }
 
 /// As `stat`, of an open file. <https://man7.org/linux/man-pages/man2/fstat.2.html>
@@ -117,8 +115,12 @@ pub fn fstat(fd: Fd, buffer: UserPtr<Stat>) -> SysResult {
 /// As `stat`, relative to a directory. <https://man7.org/linux/man-pages/man2/newfstatat.2.html>
 pub fn newfstatat(directory: Fd, path: UserAddr, buffer: UserPtr<Stat>, flags: u32) -> SysResult {
     let known = general::AT_SYMLINK_NOFOLLOW | general::AT_NO_AUTOMOUNT | general::AT_EMPTY_PATH;
-    let flags = known_flags(flags, known)?;
-    let (metadata, _) = metadata_at(directory, path, flags)?;
+    if flags & !general::AT_SYMLINK_NOFOLLOW == 0 {
+        return at(directory, path, |caller, start, path| {
+            write(&caller.resolve(start, path, flags == 0)?.inode().metadata()?, buffer)
+        });
+    }
+    let (metadata, _) = metadata_at(directory, path, known_flags(flags, known)?)?;
     write(&metadata, buffer)
 }
 
@@ -136,13 +138,6 @@ pub fn statx(directory: Fd, path: UserAddr, flags: u32, mask: u32, buffer: UserP
     let (metadata, mount) = metadata_at(directory, path, known_flags(flags, known)?)?;
     buffer.write(&extended(&metadata, mount))?;
     Ok(0)
-}
-
-#[inline]
-fn metadata_of(path: UserAddr, follows_last: bool) -> Result<Metadata> {
-    with_path(path, |path| {
-        as_caller(|caller| caller.resolve(crate::fs::Start::Current, path, follows_last)?.inode().metadata())
-    })
 }
 
 /// Metadata, and where they come from: the number of the mount, and whether it is the root of that.
