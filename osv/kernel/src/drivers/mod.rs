@@ -9,6 +9,7 @@ pub mod dma;
 pub mod fw_cfg;
 pub mod io;
 pub mod irq;
+pub mod mptable;
 pub mod pci;
 pub mod power;
 pub mod random;
@@ -35,7 +36,8 @@ pub fn platform() -> &'static Platform {
 pub fn init(boot: &BootInfo) -> Result<()> {
     let rsdp = boot.rsdp.filter(|rsdp| *rsdp != 0).or_else(|| acpi::find_rsdp(&FirmwareMemory));
     let platform = PLATFORM.call_once(|| {
-        rsdp.and_then(|rsdp| Platform::read(&FirmwareMemory, rsdp)).unwrap_or_else(Platform::without_tables)
+        let by_acpi = rsdp.and_then(|rsdp| Platform::read(&FirmwareMemory, rsdp));
+        by_acpi.or_else(|| mptable::read(&FirmwareMemory)).unwrap_or_else(Platform::without_tables)
     });
     irq::set_handler(irq::TIMER, &sched::on_timer_interrupt);
     irq::set_handler(irq::RESCHEDULE, &sched::on_reschedule_interrupt);
