@@ -16,7 +16,7 @@ use super::phys::{BIG_PAGE_SIZE, page_down, page_up, to_virt};
 use crate::arch::{self, BootInfo, MemoryKind, Module};
 use crate::errno::{Errno, Result};
 use crate::log;
-use crate::sync::SpinLock;
+use crate::sync::{Once, SpinLock};
 
 const GIB: u64 = 1 << 30;
 const BIG: u64 = BIG_PAGE_SIZE as u64;
@@ -55,21 +55,35 @@ const KERNEL_DATA: Flags = Flags::PRESENT
     .union(Flags::ACCESSED)
     .union(Flags::DIRTY);
 
+/// The kernel's entries in every top table, with their numbers. There are few: one for each area, one or two for RAM.
+static TOP_ENTRIES: Once<([(usize, Entry); MAX_TOP_ENTRIES], usize)> = Once::new();
+const MAX_TOP_ENTRIES: usize = 16;
+
 /// Copies the kernel's top entries into a new top table.
 pub(super) fn share_with(root: &Frame) {
-    let kernel = ROOT.load(Ordering::Relaxed);
-    if kernel == 0 {
-        return;
-    }
+    let Some((entries, count)) = TOP_ENTRIES.get() else { return };
     // SAFETY:
-    // - both are tables; the kernel's is never freed.
-    let (from, to) = unsafe { (table_at(kernel), table_at(root.phys())) };
-    for number in 256..512 {
-        let entry = from[number].get();
-        if !entry.is_empty() {
-            to[number].set(entry);
+    // - the new root is a table, which its owner has alone.
+    let table = unsafe { table_at(root.phys()) };
+    for &(number, entry) in &entries[..*count] {
+        table[number].set(entry);
+    }
+}
+
+/// Notes the top entries of the kernel's tables, which are complete.
+fn note_top_entries(root: u64) -> Option<()> {
+    let mut entries = [(0, Entry::EMPTY); MAX_TOP_ENTRIES];
+    let mut count = 0;
+    // SAFETY:
+    // - the kernel's tables are never freed.
+    for (number, slot) in unsafe { table_at(root) }.iter().enumerate() {
+        if !slot.get().is_empty() {
+            *entries.get_mut(count)? = (number, slot.get());
+            count += 1;
         }
     }
+    TOP_ENTRIES.call_once(|| (entries, count));
+    Some(())
 }
 
 /// Physical address of the page tables that map nothing but the kernel.
@@ -278,7 +292,7 @@ pub(super) fn init(boot: &BootInfo) -> Result<()> {
     let mut bump = Bump::new(boot, &reserved);
     let first_taken = bump.next;
     let root = bump.take().ok_or(Errno::ENOMEM)?;
-    build(boot, root, &mut bump).ok_or(Errno::ENOMEM)?;
+    build(boot, root, &mut bump).and_then(|()| note_top_entries(root)).ok_or(Errno::ENOMEM)?;
     ROOT.store(root, Ordering::Relaxed);
     // SAFETY:
     // - the tables map the kernel's image, this stack (in its `.bss`) and all RAM as the boot page tables did.

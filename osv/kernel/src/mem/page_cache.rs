@@ -103,12 +103,7 @@ impl PageCache {
 
     /// Calls `found` for those of the `count` pages from `first` on that are cached.
     pub fn get_run(&self, first: u64, count: usize, found: &mut dyn FnMut(u64, Frame)) {
-        let tree = self.tree.lock();
-        for index in first..first.saturating_add(count as u64) {
-            if let Some(frame) = tree.get_const(index) {
-                found(index, frame);
-            }
-        }
+        self.tree.lock().for_run(first, first.saturating_add(count as u64), found);
     }
 
     /// The frame of page `index`; a new one full of zeros if it is missing. Such a page counts as changed.

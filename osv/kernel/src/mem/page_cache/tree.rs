@@ -136,9 +136,27 @@ impl Tree {
         Some(frame)
     }
 
-    /// The frame of page `index`, as if nobody had asked.
-    pub fn get_const(&self, index: u64) -> Option<Frame> {
-        self.leaf(index)?.frames[index as usize % FAN].clone()
+    /// Calls `found` for the pages from `first` up to `end` that are there, which count as used.
+    #[inline]
+    pub fn for_run(&mut self, first: u64, end: u64, found: &mut dyn FnMut(u64, Frame)) {
+        let mut at = first;
+        while at < end {
+            let base = at & !(FAN as u64 - 1);
+            let stop = end.min(base.saturating_add(FAN as u64));
+            if let Some(leaf) = self.leaf_mut(at) {
+                let below = if stop - base == FAN as u64 { u64::MAX } else { bit(stop) - 1 };
+                let mut wanted = leaf.present & below & (u64::MAX << (at - base));
+                leaf.used |= wanted;
+                while wanted != 0 {
+                    let number = wanted.trailing_zeros();
+                    wanted &= wanted - 1;
+                    if let Some(frame) = leaf.frames.get(number as usize).and_then(Option::as_ref) {
+                        found(base + u64::from(number), frame.clone());
+                    }
+                }
+            }
+            at = stop;
+        }
     }
 
     pub fn contains(&self, index: u64) -> bool {

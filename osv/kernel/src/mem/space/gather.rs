@@ -173,13 +173,33 @@ impl AddressSpace {
     /// Frees all pages and tables of a space that no CPU uses any more.
     pub(super) fn free_all_pages(&mut self) {
         let vmas = core::mem::take(&mut self.areas.get_mut().vmas);
-        let mut floor = 0;
         let mut areas = vmas.iter().peekable();
+        let mut frames = [0; BATCH];
+        let mut count = 0;
         while let Some(area) = areas.next() {
-            self.unmap_pages(area.start, area.end);
+            self.tables.for_each(area.start, area.end, |_, slot, is_big| {
+                if is_big {
+                    // SAFETY:
+                    // - the entry is taken out of its table.
+                    drop(unsafe { slot.take().into_big_frame() });
+                    return;
+                }
+                // The table goes next, so the entry need not be cleared.
+                // SAFETY:
+                // - nobody uses the table any more: this takes the entry out.
+                if let Some(number) = unsafe { slot.get().into_frame() }.release() {
+                    frames[count] = number;
+                    count += 1;
+                    if count == BATCH {
+                        pool::free_many(&frames);
+                        count = 0;
+                    }
+                }
+            });
+            // What lies below is gone already: a table goes with the last area that it serves.
             let ceiling = areas.peek().map_or(1 << 47, |next| next.start);
-            self.tables.take_tables(area.start, area.end, floor, ceiling, &mut drop);
-            floor = area.end;
+            self.tables.take_tables(area.start, area.end, 0, ceiling, &mut drop);
         }
+        pool::free_many(&frames[..count]);
     }
 }
