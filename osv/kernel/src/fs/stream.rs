@@ -43,6 +43,8 @@ impl Stream {
             let (first, _) = unsent.as_slices();
             match self.port.write(first) {
                 Ok(sent) => drop(unsent.drain(..sent)),
+                // Asking whether there is room is what makes the port tell when there is.
+                Err(Errno::EAGAIN) if self.port.can_write() => {}
                 Err(Errno::EAGAIN) => return Ok(false),
                 Err(errno) => return Err(errno),
             }
