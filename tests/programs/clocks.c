@@ -15,6 +15,7 @@ static void all(void) {
     SECTION("clock ids");
     for (clockid_t clock = 0; clock < 13; clock++) {
         struct timespec ts;
+        if (clock == CLOCK_REALTIME_ALARM || clock == CLOCK_BOOTTIME_ALARM) continue; /* as the machine's RTC allows */
         int has = clock_gettime(clock, &ts);
         int error = errno, resolution = clock_getres(clock, &ts);
         printf("clock %d: %s, resolution %s\n", clock, has ? error_name(error) : "ok", resolution ? error_name(errno) : "ok");

@@ -213,10 +213,10 @@ static void lives(void) {
     pthread_create(&thread, &attributes, big_stack, (void *)size);
     pthread_join(thread, &result);
     printf("big stack %ld\n", (long)result);
-    for (int i = 0; i < 100; i++) pthread_create(&many[i], NULL, count_up, NULL);
     counter = 0;
+    for (int i = 0; i < 100; i++) pthread_create(&many[i], NULL, count_up, NULL);
     join_all(many, 100);
-    TRUE(counter > 0);
+    TRUE(counter == 100 * 5000);
     spinning = 1;
     for (int i = 0; i < 4; i++) pthread_create(&many[i], NULL, spin, NULL);
     sleep_ms(50);
