@@ -52,9 +52,8 @@ static const char *region(const void *at) {
     uintptr_t address = (uintptr_t)at;
     if (address < 0x10000) return "page 0";
     if (address >= 0x400000 && address < 0x40000000) return "low";
-    if (address >= 0x500000000000 && address < 0x570000000000) return "pie";
     if (address >= 0x7ff000000000 && address < 0x800000000000) return "top";
-    if (address >= 0x7f0000000000 && address < 0x7ff000000000) return "mmap";
+    if (address >= 0x500000000000 && address < 0x7ff000000000) return "high";
     return "elsewhere";
 }
 
