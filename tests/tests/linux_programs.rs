@@ -2,8 +2,8 @@
 //! Linux. The guest's root is the host's file system, so both see the same files.
 //!
 //! What must differ is taken out of both outputs, and nothing else:
-//! - `df` and `stat -f`: the sizes of two different machines' file systems ([`first_line`], [`without_numbers`]);
-//! - `stat`: device and inode numbers, which 9p maps, and the change and birth times ([`without_identity`]);
+//! - `df`: the sizes of two different machines' file systems ([`first_line`]);
+//! - `stat`: device and inode numbers, which 9p maps, the change and birth times, block counts ([`without_identity`]);
 //! - `ls -la`'s first line: blocks of directories depend on the file system ([`without_total`]).
 
 use std::path::{Path, PathBuf};
@@ -180,18 +180,15 @@ fn without_directory_size(line: &str) -> String {
 
 fn without_identity(text: &str) -> String {
     let kept = |line: &&str| !["Device:", "Change:", " Birth:"].iter().any(|word| line.starts_with(word));
-    text.lines().filter(kept).map(|line| without_numbers(line, &["Size:", "Blocks:", "IO Block:"]) + "\n").collect()
+    text.lines().filter(kept).map(|line| without_blocks(line) + "\n").collect()
 }
 
-/// Directories' sizes and all blocks belong to the file system: only a regular file's size is compared.
-fn without_numbers(line: &str, fields: &[&str]) -> String {
-    if !line.contains("IO Block:") {
-        return line.to_owned();
-    }
-    let kind = line.rsplit("  ").next().unwrap_or_default().trim();
-    let size = line.split_whitespace().nth(1).unwrap_or_default();
-    let size = if kind.contains("directory") { "-" } else { size };
-    format!("{} {size} {kind}", fields[0])
+/// Directories' sizes and all blocks belong to the file system: only the kind and a file's size are compared.
+fn without_blocks(line: &str) -> String {
+    let Some((sizes, kind)) = line.split_once("IO Block:") else { return line.to_owned() };
+    let kind = kind.trim_start().trim_start_matches(|c: char| c.is_ascii_digit()).trim();
+    let size = sizes.split_whitespace().nth(1).filter(|_| kind != "directory").unwrap_or("-");
+    format!("Size: {size} {kind}")
 }
 
 #[test]
