@@ -30,7 +30,9 @@ fn kernel_main(boot: &'static BootInfo, problem: Option<BootError>) -> ! {
         panic!("too little memory to start ({errno})");
     }
     #[cfg(feature = "selftest")]
-    arch::selftest::run_all(boot.cmdline());
+    if boot.cmdline() != b"sched" {
+        arch::selftest::run_all(boot.cmdline());
+    }
     let options = options(boot);
     offer_images(boot);
     // SAFETY:
@@ -66,6 +68,11 @@ fn give_help() -> ! {
 
 /// The rest of the boot, on a thread that may sleep.
 extern "C" fn boot_thread(_: usize) -> ! {
+    #[cfg(feature = "selftest")]
+    {
+        sched::selftest::run_all();
+        arch::power::debug_exit(0);
+    }
     drivers::init_devices(cmdline::text());
     fs::console::init().expect("memory for the console's threads");
     // The command line was checked by `options`.

@@ -17,6 +17,8 @@ mod mutex;
 mod run_queue;
 mod rwlock;
 mod scheduler;
+#[cfg(feature = "selftest")]
+pub mod selftest;
 mod thread;
 pub mod timer;
 mod wait;

@@ -457,13 +457,14 @@ fn choose_cpu(thread: &Thread, home: usize) -> usize {
     idle.first().or(allowed.first()).unwrap_or(home)
 }
 
+#[inline(never)]
 fn enqueue_on(cpu_id: usize, thread: ThreadRef, origin: Option<u64>) {
     let mut queue = CPUS[cpu_id].queue.lock();
     enqueue(cpu_id, &mut queue, thread, origin);
 }
 
 /// Adds a runnable thread to a queue and sees to it that the CPU notices.
-#[inline]
+#[inline(always)]
 fn enqueue(cpu_id: usize, queue: &mut Queue, thread: ThreadRef, origin: Option<u64>) {
     let virtual_time = thread.get().virtual_time.load(Ordering::Relaxed);
     let virtual_time = match origin {
@@ -502,8 +503,7 @@ fn should_displace(queue: &Queue, virtual_time: u64) -> bool {
 #[inline]
 fn start_slice(cpu_id: usize, since_ns: u64) {
     if cpu_id != arch::cpu_id() {
-        irq::send_reschedule(cpu_id);
-        return;
+        return irq::send_reschedule(cpu_id);
     }
     let end_ns = since_ns + SLICE_NS;
     CPUS[cpu_id].slice_end_ns.store(end_ns, Ordering::Relaxed);

@@ -32,10 +32,19 @@ pub fn futex(
         return Err(Errno::ENOSYS);
     }
     match command {
-        general::FUTEX_WAIT => wait(word, is_shared, value, ANY_BIT, relative(value2)?),
-        general::FUTEX_WAIT_BITSET => wait(word, is_shared, value, value3, absolute(value2, is_realtime)?),
-        general::FUTEX_WAKE => wake(word, is_shared, value, ANY_BIT),
-        general::FUTEX_WAKE_BITSET => wake(word, is_shared, value, value3),
+        general::FUTEX_WAIT | general::FUTEX_WAIT_BITSET => {
+            let is_bitset = command == general::FUTEX_WAIT_BITSET;
+            let deadline = UserPtr::<Timespec>::new(value2).non_null();
+            let deadline = match deadline {
+                None => None,
+                Some(timeout) if is_bitset => Some(absolute(timeout, is_realtime)?),
+                Some(timeout) => Some(relative(timeout)?),
+            };
+            wait(word, is_shared, value, if is_bitset { value3 } else { ANY_BIT }, deadline)
+        }
+        general::FUTEX_WAKE | general::FUTEX_WAKE_BITSET => {
+            wake(word, is_shared, value, if command == general::FUTEX_WAKE { ANY_BIT } else { value3 })
+        }
         general::FUTEX_REQUEUE => requeue(word, word2, is_shared, value, value2, None),
         general::FUTEX_CMP_REQUEUE => requeue(word, word2, is_shared, value, value2, Some(value3)),
         general::FUTEX_WAKE_OP => wake_op(word, word2, is_shared, value, value2, value3),
@@ -47,6 +56,7 @@ pub fn futex(
 }
 
 /// What the kernel knows the word by. EINVAL unless it is aligned, EFAULT outside of programs' memory.
+#[inline]
 fn key(word: UserPtr<u32>, is_shared: bool) -> Result<Key> {
     if !word.addr().0.is_multiple_of(4) {
         return Err(Errno::EINVAL);
@@ -55,6 +65,7 @@ fn key(word: UserPtr<u32>, is_shared: bool) -> Result<Key> {
     futex_key(word.addr().0, is_shared)
 }
 
+#[inline(always)]
 fn wait(word: UserPtr<u32>, is_shared: bool, expected: u32, bits: u32, deadline: Option<Deadline>) -> SysResult {
     if bits == 0 {
         return Err(Errno::EINVAL);
@@ -67,6 +78,7 @@ fn wait(word: UserPtr<u32>, is_shared: bool, expected: u32, bits: u32, deadline:
     }
 }
 
+#[inline(always)]
 fn wake(word: UserPtr<u32>, is_shared: bool, most: u32, bits: u32) -> SysResult {
     if bits == 0 {
         return Err(Errno::EINVAL);
@@ -156,17 +168,17 @@ impl WakeOp {
     }
 }
 
-/// The end of a wait that may last as long as the time at `address` says; never ends if that is null.
-fn relative(address: u64) -> Result<Option<Deadline>> {
-    let Some(timeout) = UserPtr::<Timespec>::new(address).non_null() else { return Ok(None) };
-    Ok(Some(Deadline::after(timeout.read()?.to_nanos()?)))
+/// The end of a wait that may last as long as `timeout` says.
+#[inline(never)]
+fn relative(timeout: UserPtr<Timespec>) -> Result<Deadline> {
+    Ok(Deadline::after(timeout.read()?.to_nanos()?))
 }
 
-/// The moment that the time at `address` names; never if that is null.
-fn absolute(address: u64, is_realtime: bool) -> Result<Option<Deadline>> {
-    let Some(timeout) = UserPtr::<Timespec>::new(address).non_null() else { return Ok(None) };
+/// The moment that `timeout` names.
+#[inline(never)]
+fn absolute(timeout: UserPtr<Timespec>, is_realtime: bool) -> Result<Deadline> {
     let clock = if is_realtime { general::CLOCK_REALTIME } else { general::CLOCK_MONOTONIC };
-    Clock::from_id(clock as i32)?.deadline(timeout.read()?.to_nanos()?).map(Some)
+    Clock::from_id(clock as i32)?.deadline(timeout.read()?.to_nanos()?)
 }
 
 #[cfg(test)]

@@ -133,9 +133,11 @@ impl Context {
         }
     }
 
-    /// Sets the FS base that a context that has not run yet begins with.
+    /// Sets the FS base that a context that has not run yet begins with, if it is an address.
     pub fn set_initial_fs_base(&self, base: u64) {
-        self.fs_base.store(base, Relaxed);
+        if segment::is_canonical(base) {
+            self.fs_base.store(base, Relaxed);
+        }
     }
 
     /// Runs `act` on the current program's extended state, saved to memory; loads it again from there after that.
@@ -174,8 +176,12 @@ impl Context {
     #[inline]
     fn enter(&self) {
         let Some(extended) = &self.extended else { return };
-        segment::write_fs_base(self.fs_base.load(Relaxed));
-        segment::write_program_gs_base(self.gs_base.load(Relaxed));
+        // SAFETY:
+        // - both came from the CPU's registers or were checked by `set_initial_fs_base`, so they are canonical.
+        unsafe {
+            segment::load_fs_base(self.fs_base.load(Relaxed));
+            segment::load_program_gs_base(self.gs_base.load(Relaxed));
+        }
         let this = percpu::this();
         let still_here =
             ptr::eq(this.fpu_owner.load(Relaxed), self) && self.fpu_cpu.load(Relaxed) == this.cpu_id() as u32;

@@ -9,7 +9,7 @@ use core::arch::asm;
 use super::{cpu, features, msr};
 
 /// Whether the CPU takes it as an address.
-const fn is_canonical(base: u64) -> bool {
+pub(super) const fn is_canonical(base: u64) -> bool {
     (base as i64) << 16 >> 16 == base as i64
 }
 
@@ -27,14 +27,22 @@ pub(super) fn read_fs_base() -> u64 {
     base
 }
 
-#[inline]
+/// Writes what a program asked for.
 pub(super) fn write_fs_base(base: u64) {
-    if !is_canonical(base) {
-        return;
+    if is_canonical(base) {
+        // SAFETY:
+        // - the address is canonical.
+        unsafe { load_fs_base(base) };
     }
+}
+
+/// # Safety
+/// - `base` is canonical.
+#[inline]
+pub(super) unsafe fn load_fs_base(base: u64) {
     if !features::has_fsgsbase() {
         // SAFETY:
-        // - every 64-bit CPU has it, the address is canonical, and the kernel does not use FS.
+        // - every 64-bit CPU has it, the caller vouches for the address, and the kernel does not use FS.
         return unsafe { cpu::wrmsr(msr::FS_BASE, base) };
     }
     // SAFETY:
@@ -58,15 +66,24 @@ pub(super) fn read_program_gs_base() -> u64 {
     base
 }
 
-/// To be called with interrupts off.
-#[inline]
+/// Writes what a program asked for. To be called with interrupts off.
 pub(super) fn write_program_gs_base(base: u64) {
-    if !is_canonical(base) {
-        return;
+    if is_canonical(base) {
+        // SAFETY:
+        // - the address is canonical.
+        unsafe { load_program_gs_base(base) };
     }
+}
+
+/// To be called with interrupts off.
+///
+/// # Safety
+/// - `base` is canonical.
+#[inline]
+pub(super) unsafe fn load_program_gs_base(base: u64) {
     if !features::has_fsgsbase() {
         // SAFETY:
-        // - every 64-bit CPU has it, and the address is canonical.
+        // - every 64-bit CPU has it, and the caller vouches for the address.
         return unsafe { cpu::wrmsr(msr::KERNEL_GS_BASE, base) };
     }
     // SAFETY:
