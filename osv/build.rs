@@ -7,6 +7,7 @@
 use std::env;
 use std::fmt::Write as _;
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
@@ -47,8 +48,7 @@ fn prepare() -> Result<(), String> {
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo did not set OUT_DIR")?);
     check_linker(&out)?;
     let kernel = osv_kernel_build::build()?;
-    let image = out.join("kernel.img");
-    write(&image, &kernel.image)?;
+    let image = write_image(&out, &kernel.image)?;
     // A copy of our own: the next kernel that is built beside it has other addresses.
     let symbols = out.join("kernel.elf");
     fs::copy(&kernel.elf, &symbols).map_err(|e| format!("cannot copy {}: {e}", kernel.elf.display()))?;
@@ -59,6 +59,22 @@ fn prepare() -> Result<(), String> {
     println!("cargo:rustc-env=OSV_KERNEL_IMAGE={}", image.display());
     println!("cargo:rustc-env=OSV_KERNEL_SYMBOLS={}", symbols.display());
     Ok(())
+}
+
+/// Writes the kernel's image under a name that says what is in it: `.incbin` is no dependency that rustc knows, so an
+/// incremental build would keep the old kernel if the name stayed.
+fn write_image(out: &Path, image: &[u8]) -> Result<PathBuf, String> {
+    let mut hasher = DefaultHasher::new();
+    image.hash(&mut hasher);
+    let path = out.join(format!("kernel-{:016x}.img", hasher.finish()));
+    for entry in fs::read_dir(out).into_iter().flatten().flatten() {
+        let other = entry.path();
+        if other.extension().is_some_and(|extension| extension == "img") && other != path {
+            let _ = fs::remove_file(other);
+        }
+    }
+    write(&path, image)?;
+    Ok(path)
 }
 
 fn write_scripts(link: &Path, script: &Path, kernel: &Kernel) -> Result<(), String> {
