@@ -206,7 +206,13 @@ impl Port {
         let mut sent = 0;
         while let Some(chunk) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
             output.collect();
-            let Some(mut buffer) = output.spare()? else { break };
+            let Some(mut buffer) = output.spare()? else {
+                // Whoever is told EAGAIN sleeps until there is room, so the device has to say when that is.
+                if sent == 0 && output.queue.enable_interrupt() {
+                    continue;
+                }
+                break;
+            };
             let len = buffer.buffer.store(0, chunk.get(..chunk.len().min(OUTPUT_LEN)).unwrap_or_default());
             buffer.request_len = len as u32;
             if let Err((errno, buffer)) = output.queue.push(buffer) {
