@@ -127,6 +127,7 @@ fn end_with_code(code: u8) -> ! {
 }
 
 fn end(line: &str, code: u8) -> ! {
+    fs::flush_streams();
     for port in console::ports() {
         port.flush();
     }

@@ -9,7 +9,8 @@ use alloc::sync::Arc;
 use super::dentry::Dentry;
 use super::pipe::PipeEnd;
 use super::{
-    File, FileSystem, FileType, Inode, Metadata, Mount, MountFlags, OpenFile, OpenFlags, PathRef, StatFs, Stream, SuperBlock,
+    File, FileSystem, FileType, Inode, Metadata, Mount, MountFlags, OpenFile, OpenFlags, PathRef, StatFs, Stream,
+    SuperBlock,
 };
 use crate::errno::{Errno, Result};
 use crate::sync::Once;

@@ -49,9 +49,9 @@ pub mod procfs;
 pub mod ramfs;
 mod rename;
 mod stream;
+pub mod sysfs;
 pub mod tty;
 pub mod types;
-pub mod sysfs;
 mod walk;
 
 pub use access::{Access, Subject};
@@ -67,7 +67,7 @@ pub use memfd::create_memfd;
 pub use mount::{Mount, MountFlags, SuperBlock};
 pub use open_file::{OpenFile, checked_position};
 pub use path::{FsContext, PathRef};
-pub use stream::Stream;
+pub use stream::{Stream, flush_all as flush_streams};
 pub use walk::{Follow, Last, LastKind, ResolveFlags, Start, Walker};
 
 /// Longest path that a system call takes, the terminating NUL included.

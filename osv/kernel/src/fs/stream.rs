@@ -2,7 +2,8 @@
 //!
 //! To programs a stream is what a shell would have given them, a pipe: no terminal, no positions. What a program has
 //! written and the host has not taken yet waits in the port's buffer, and behind that in a small one here, so that a
-//! write that does not want to wait never loses a byte of what it said it took.
+//! write that does not want to wait never loses a byte of what it said it took: [`flush_all`] sends the rest before the
+//! machine goes off.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -27,13 +28,26 @@ pub struct Stream {
     pollee: Arc<Pollee>,
 }
 
+/// All streams there are: as many as ports.
+static STREAMS: SpinLock<Vec<Arc<Stream>>> = SpinLock::new(Vec::new());
+
+/// Sleeps until the ports have taken all that programs have written.
+pub fn flush_all() {
+    let streams = STREAMS.lock().clone();
+    for stream in streams {
+        stream.port.waiters().wait_until(|| (!matches!(stream.send_unsent(), Ok(false))).then_some(()));
+    }
+}
+
 impl Stream {
     /// The stream on `port`.
     pub fn new(port: Port) -> Arc<Stream> {
         let pollee = Arc::new(Pollee::new());
         let observed = Arc::clone(&pollee);
         port.on_change(move || observed.notify(PollEvents::POLLIN | PollEvents::POLLOUT));
-        Arc::new(Stream { port, unsent: SpinLock::new(VecDeque::new()), pollee })
+        let stream = Arc::new(Stream { port, unsent: SpinLock::new(VecDeque::new()), pollee });
+        STREAMS.lock().push(Arc::clone(&stream));
+        stream
     }
 
     /// Gives the port what it has room for; whether nothing is left.
