@@ -1,11 +1,11 @@
 //! The 9P file system: directories of the host, by the protocol 9P2000.L over virtio.
 //!
-//! [`codec`] is the wire format, [`client`] a session with the server, [`inode`] what the VFS sees. What is cached, and for
+//! [`codec`] is the wire format, [`client`] a session with the server, `inode` what the VFS sees. What is cached, and for
 //! how long a change on the host goes unnoticed:
 //! - on a mount that the host shares read-only, names (those that exist and those that do not) stay cached as long as the VFS
 //!   likes, since the host's programs and libraries are taken to be stable while a VM runs; attributes are asked for again
-//!   after [`ATTRIBUTES_STABLE_NS`];
-//! - on a writable mount names are looked up anew each time, and attributes after [`ATTRIBUTES_SHARED_NS`];
+//!   after `ATTRIBUTES_STABLE_NS` (5 s);
+//! - on a writable mount names are looked up anew each time, and attributes after `ATTRIBUTES_SHARED_NS` (1 s);
 //! - file contents are cached by page, shared by reads and mappings, and dropped when new attributes show another size or
 //!   modification time. Writes go through to the host before `write` returns; pages that are changed through a shared
 //!   mapping go there at `msync`, `fsync`, `sync` and when the mount ends.
