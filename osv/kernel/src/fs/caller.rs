@@ -12,6 +12,7 @@ use super::{
     Walker,
 };
 use crate::errno::{Errno, Result};
+use crate::event::inotify::{self, NotifyMask};
 
 /// Set-group-id bit: on a directory, new entries inherit its group.
 pub(super) const SET_GID: u16 = 0o2000;
@@ -100,6 +101,7 @@ impl<'a> Caller<'a> {
         let new = self.new_inode(parent, kind, mode)?;
         let inode = parent.inode().create(name, &new)?;
         let dentry = guard.enter_new(name, hash, Some(inode));
+        inotify::on_entry(parent.inode(), name, of_kind(NotifyMask::CREATE, &dentry), 0);
         Ok(PathRef::new(parent.mount().clone(), dentry))
     }
 
@@ -142,6 +144,8 @@ impl<'a> Caller<'a> {
         }
         parent.inode().link(name.as_bytes(), old.inode())?;
         guard.enter_new(name.as_bytes(), *hash, Some(old.inode().clone()));
+        inotify::on_self(old.inode(), NotifyMask::ATTRIB);
+        inotify::on_entry(parent.inode(), name.as_bytes(), NotifyMask::CREATE, 0);
         Ok(())
     }
 
@@ -160,6 +164,8 @@ impl<'a> Caller<'a> {
         }
         parent.inode().unlink(name.as_bytes())?;
         guard.unlinked(&victim);
+        inotify::on_entry(parent.inode(), name.as_bytes(), NotifyMask::DELETE, 0);
+        tell_of_lost_name(&victim);
         Ok(())
     }
 
@@ -182,6 +188,8 @@ impl<'a> Caller<'a> {
         let _victim_guard = victim.lock_for_change()?;
         parent.inode().rmdir(name)?;
         guard.unlinked(&victim);
+        inotify::on_self(victim.inode(), NotifyMask::DELETE_SELF);
+        inotify::on_entry(parent.inode(), name, NotifyMask::DELETE | NotifyMask::ISDIR, 0);
         Ok(())
     }
 
@@ -202,6 +210,22 @@ impl<'a> Caller<'a> {
         }
         if victim.is_mount_point() { Err(Errno::EBUSY) } else { Ok(()) }
     }
+}
+
+/// Tells those who watch an inode that it has lost a name, perhaps its last one.
+pub(super) fn tell_of_lost_name(dentry: &Arc<Dentry>) {
+    if !inotify::is_active() {
+        return;
+    }
+    inotify::on_self(dentry.inode(), NotifyMask::ATTRIB);
+    if dentry.inode().metadata().is_ok_and(|metadata| metadata.nlink == 0) {
+        inotify::on_self(dentry.inode(), NotifyMask::DELETE_SELF);
+    }
+}
+
+/// What happened to an entry, with ISDIR for a directory.
+pub(super) fn of_kind(what: NotifyMask, dentry: &Dentry) -> NotifyMask {
+    if dentry.is_directory() { what | NotifyMask::ISDIR } else { what }
 }
 
 /// Whether writing to such an inode changes its file system: not so for devices, FIFOs and sockets.

@@ -4,6 +4,7 @@ use super::access::capability;
 use super::caller::{SET_GID, SET_UID, is_stored};
 use super::{Access, Caller, FileType, PathRef, SetAttributes, SetTime};
 use crate::errno::{Errno, Result};
+use crate::event::inotify::{self, NotifyMask};
 
 const GROUP_EXECUTE: u16 = 0o010;
 
@@ -22,7 +23,7 @@ impl Caller<'_> {
         if !self.subject.is_member(now.gid) && !self.subject.has(capability::FSETID) {
             mode &= !SET_GID;
         }
-        place.inode().set_attributes(&SetAttributes { mode: Some(mode), ..Default::default() })
+        set_attributes(place, &SetAttributes { mode: Some(mode), ..Default::default() })
     }
 
     /// `chown`; `None` leaves an owner as it is.
@@ -38,7 +39,7 @@ impl Caller<'_> {
             }
         }
         let mode = (!place.is_directory()).then(|| without_set_id(now.mode)).filter(|&mode| mode != now.mode);
-        place.inode().set_attributes(&SetAttributes { mode, uid, gid, ..Default::default() })
+        set_attributes(place, &SetAttributes { mode, uid, gid, ..Default::default() })
     }
 
     /// `utimensat`; `None` leaves a time as it is.
@@ -52,7 +53,7 @@ impl Caller<'_> {
             }
             self.check(place, Access::WRITE)?;
         }
-        place.inode().set_attributes(&SetAttributes { atime, mtime, ..Default::default() })
+        set_attributes(place, &SetAttributes { atime, mtime, ..Default::default() })
     }
 
     /// `truncate`
@@ -69,6 +70,7 @@ impl Caller<'_> {
     /// As [`Caller::truncate`], rights having been checked.
     pub(super) fn truncate_place(&self, place: &PathRef, len: u64) -> Result<()> {
         place.inode().truncate(len)?;
+        inotify::on_file(place, NotifyMask::MODIFY);
         self.drop_set_id(place)
     }
 
@@ -84,6 +86,12 @@ impl Caller<'_> {
         }
         place.inode().set_attributes(&SetAttributes { mode: Some(dropped), ..Default::default() })
     }
+}
+
+fn set_attributes(place: &PathRef, change: &SetAttributes) -> Result<()> {
+    place.inode().set_attributes(change)?;
+    inotify::on_file(place, NotifyMask::ATTRIB);
+    Ok(())
 }
 
 /// A mode without what `chown` and writes take away: set-user-id, and set-group-id where it means the program's group.

@@ -8,6 +8,7 @@ use super::{
     device,
 };
 use crate::errno::{Errno, Result};
+use crate::event::inotify::{self, NotifyMask};
 
 impl<'a> Caller<'a> {
     /// Opens `path`, as `openat2` with `flags`, `mode` for a file that it makes, and `limits`.
@@ -148,6 +149,7 @@ fn open_checked(place: PathRef, flags: OpenFlags) -> Result<Arc<OpenFile>> {
         Some(file) => Some(file),
         None => device::open_special(&place, flags)?,
     };
+    inotify::on_file(&place, NotifyMask::OPEN);
     Ok(match file {
         Some(file) => OpenFile::with_file(file, Some(place), flags),
         None => OpenFile::with_inode(place, flags),

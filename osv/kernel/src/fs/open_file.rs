@@ -11,6 +11,7 @@ use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use super::{File, FileType, Inode, IoFlags, Metadata, OFFSET_MAX, OpenFlags, PathRef, SeekFrom, locks};
 use crate::errno::{Errno, Result};
+use crate::event::inotify::{self, NotifyMask};
 use crate::event::{PollEvents, Pollee};
 use crate::mem::object::PageSource;
 use crate::mem::user::{Dest, Source};
@@ -195,7 +196,9 @@ impl OpenFile {
         self.check_readable()?;
         match &self.target {
             Target::Stream(file) => file.read(dst, flags),
-            Target::Inode(inode) => self.advance(|position| inode.read_at(position, dst)),
+            Target::Inode(inode) => {
+                self.noted(NotifyMask::ACCESS, self.advance(|position| inode.read_at(position, dst)))
+            }
             Target::Positioned(file) => self.advance(|position| file.read_at(position, dst)),
             Target::Place => Err(Errno::EBADF),
         }
@@ -212,7 +215,7 @@ impl OpenFile {
         self.check_writable()?;
         match &self.target {
             Target::Stream(file) => file.write(src, flags),
-            Target::Inode(inode) => self.write_inode(&**inode, src),
+            Target::Inode(inode) => self.noted(NotifyMask::MODIFY, self.write_inode(&**inode, src)),
             Target::Positioned(file) => self.advance(|position| file.write_at(position, src)),
             Target::Place => Err(Errno::EBADF),
         }
@@ -249,7 +252,7 @@ impl OpenFile {
         match &self.target {
             Target::Stream(_) => Err(Errno::ESPIPE),
             _ if !self.flags().is_readable() => Err(Errno::EBADF),
-            Target::Inode(inode) => inode.read_at(offset, dst),
+            Target::Inode(inode) => self.noted(NotifyMask::ACCESS, inode.read_at(offset, dst)),
             Target::Positioned(file) => file.read_at(offset, dst),
             Target::Place => Err(Errno::EBADF),
         }
@@ -268,7 +271,7 @@ impl OpenFile {
                     inode.write_at(offset, src)?
                 };
                 self.sync_if_asked(&**inode, flags)?;
-                Ok(count)
+                self.noted(NotifyMask::MODIFY, Ok(count))
             }
             Target::Positioned(file) => file.write_at(offset, src),
             Target::Place => Err(Errno::EBADF),
@@ -284,7 +287,23 @@ impl OpenFile {
         if moves {
             *position = end;
         }
-        Ok(count)
+        drop(position);
+        self.noted(NotifyMask::MODIFY, Ok(count))
+    }
+
+    /// Tells those who watch the file of a transfer that moved something; its result.
+    #[inline]
+    fn noted(&self, what: NotifyMask, result: Result<usize>) -> Result<usize> {
+        if inotify::is_active() && result.is_ok_and(|count| count != 0) {
+            self.tell_watchers(what);
+        }
+        result
+    }
+
+    fn tell_watchers(&self, what: NotifyMask) {
+        if let Some(place) = &self.path {
+            inotify::on_file(place, what);
+        }
     }
 
     /// The present position.
@@ -398,6 +417,10 @@ impl Drop for OpenFile {
                 pollee.release(self.id());
             }
             file.on_close();
+        }
+        if inotify::is_active() && !self.is_place() {
+            let is_writer = self.flags().is_writable();
+            self.tell_watchers(if is_writer { NotifyMask::CLOSE_WRITE } else { NotifyMask::CLOSE_NOWRITE });
         }
     }
 }

@@ -2,10 +2,11 @@
 
 use alloc::sync::Arc;
 
-use super::caller::normal;
+use super::caller::{normal, of_kind, tell_of_lost_name};
 use super::dentry::Dentry;
 use super::{Access, Caller, PathRef, RenameFlags, Start, access::capability};
 use crate::errno::{Errno, Result};
+use crate::event::inotify::{self, NotifyMask};
 
 impl<'a> Caller<'a> {
     /// Makes what is named `old` be named `new`.
@@ -55,6 +56,14 @@ impl<'a> Caller<'a> {
         } else {
             old_guard.moved(&source, new_parent.dentry(), new_name);
         }
+        if inotify::is_active() {
+            tell_of_move((&old_parent, old_name), (&new_parent, new_name), &source);
+            if exchanges {
+                tell_of_move((&new_parent, new_name), (&old_parent, old_name), &target);
+            } else if target.kind().is_some() {
+                tell_of_lost_name(&target);
+            }
+        }
         Ok(())
     }
 
@@ -100,6 +109,14 @@ impl<'a> Caller<'a> {
         }
         self.subject.check(super::FileType::Directory, moved.inode().permissions()?, Access::WRITE)
     }
+}
+
+/// Tells those who watch either directory, or what has moved.
+fn tell_of_move(from: (&PathRef, &[u8]), to: (&PathRef, &[u8]), moved: &Arc<Dentry>) {
+    let cookie = inotify::new_cookie();
+    inotify::on_entry(from.0.inode(), from.1, of_kind(NotifyMask::MOVED_FROM, moved), cookie);
+    inotify::on_entry(to.0.inode(), to.1, of_kind(NotifyMask::MOVED_TO, moved), cookie);
+    inotify::on_self(moved.inode(), NotifyMask::MOVE_SELF);
 }
 
 fn check_existence(source: &Dentry, target: &Dentry, flags: RenameFlags) -> Result<()> {
