@@ -167,7 +167,7 @@ impl<'a> Walker<'a> {
         while !rest.is_empty() {
             self.check_search(&at)?;
             let (len, hash) = split_first(rest);
-            let (name, tail) = rest.split_at(len);
+            let Some((name, tail)) = rest.split_at_checked(len) else { return Err(Errno::ENOENT) };
             let next = without_slashes(tail);
             if next.is_empty()
                 && let Some(last) = last.take()

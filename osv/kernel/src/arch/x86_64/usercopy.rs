@@ -203,14 +203,35 @@ pub unsafe fn copy_string(to: *mut u8, from: *const u8, len: usize) -> Option<us
         asm!(
             "xor {fault:e}, {fault:e}",
             "xor {i:e}, {i:e}",
+            "pxor {zero}, {zero}",
+            // Sixteen bytes at a time, as long as they fit and can be read.
+            "7:",
+            "lea {word}, [{i} + 16]",
+            "cmp {word}, {len}",
+            "ja 2f",
+            "8:",
+            "movdqu {chunk}, [{from} + {i}]",
+            "9:",
+            "movdqu [{to} + {i}], {chunk}",
+            "pcmpeqb {chunk}, {zero}",
+            "pmovmskb {word:e}, {chunk}",
+            "test {word:e}, {word:e}",
+            "jnz 20f",
+            "add {i}, 16",
+            "jmp 7b",
+            "20:",
+            "bsf {word:e}, {word:e}",
+            "add {i}, {word}",
+            "jmp 5f",
+            // Byte by byte.
             "2:",
             "cmp {i}, {len}",
             "je 5f",
             "3:",
-            "movzx {byte:e}, byte ptr [{from} + {i}]",
+            "movzx {word:e}, byte ptr [{from} + {i}]",
             "4:",
-            "mov [{to} + {i}], {byte:l}",
-            "test {byte:e}, {byte:e}",
+            "mov [{to} + {i}], {word:l}",
+            "test {word:e}, {word:e}",
             "jz 5f",
             "inc {i}",
             "jmp 2b",
@@ -218,12 +239,15 @@ pub unsafe fn copy_string(to: *mut u8, from: *const u8, len: usize) -> Option<us
             "inc {fault:e}",
             "5:",
             fixup_line!("3b", "4b", "6b"),
+            fixup_line!("8b", "9b", "2b"),
             fault = out(reg) fault,
             i = out(reg) copied,
             len = in(reg) len,
             from = in(reg) from,
             to = in(reg) to,
-            byte = out(reg) _,
+            word = out(reg) _,
+            chunk = out(xmm_reg) _,
+            zero = out(xmm_reg) _,
             options(nostack),
         );
     }
@@ -429,6 +453,21 @@ mod tests {
             assert_eq!(&to[..5], b"abc\0\x01");
             assert_eq!(copy_string(to.as_mut_ptr(), b"abcdefgh".as_ptr(), 8), Some(8));
             assert_eq!(copy_string(to.as_mut_ptr(), b"abcdefgh".as_ptr(), 0), Some(0));
+        }
+        let mut long = [1; 64];
+        let text = [b'x'; 64];
+        for len in 0..text.len() {
+            let mut ended = text;
+            ended[len] = 0;
+            // SAFETY:
+            // - both are 64 bytes long.
+            assert_eq!(unsafe { copy_string(long.as_mut_ptr(), ended.as_ptr(), 64) }, Some(len));
+            assert_eq!(long[..=len], ended[..=len]);
+        }
+        // SAFETY:
+        // - both are 64 bytes long.
+        unsafe {
+            assert_eq!(copy_string(long.as_mut_ptr(), text.as_ptr(), 64), Some(64));
         }
     }
 

@@ -139,12 +139,15 @@ impl Inode for OverlayInode {
             let top = state.upper.as_ref().or(state.lower.as_ref()).cloned();
             (top.ok_or(Errno::EIO)?, state.is_removed && state.upper.is_none())
         };
-        let mut metadata = top.metadata()?;
-        (metadata.dev, metadata.ino) = (self.shared.device, self.ino);
-        if is_removed {
-            metadata.nlink = 0;
+        // Changed in place: these are many bytes to move.
+        let mut result = top.metadata();
+        if let Ok(metadata) = &mut result {
+            (metadata.dev, metadata.ino) = (self.shared.device, self.ino);
+            if is_removed {
+                metadata.nlink = 0;
+            }
         }
-        Ok(metadata)
+        result
     }
 
     fn kind(&self) -> FileType {

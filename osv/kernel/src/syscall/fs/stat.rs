@@ -108,8 +108,7 @@ pub fn lstat(path: UserAddr, buffer: UserPtr<Stat>) -> SysResult {
 
 /// As `stat`, of an open file. <https://man7.org/linux/man-pages/man2/fstat.2.html>
 pub fn fstat(fd: Fd, buffer: UserPtr<Stat>) -> SysResult {
-    let metadata = file(fd)?.metadata()?;
-    write(&metadata, buffer)
+    write(file(fd)?.metadata(), buffer)
 }
 
 /// As `stat`, relative to a directory. <https://man7.org/linux/man-pages/man2/newfstatat.2.html>
@@ -117,11 +116,12 @@ pub fn newfstatat(directory: Fd, path: UserAddr, buffer: UserPtr<Stat>, flags: u
     let known = general::AT_SYMLINK_NOFOLLOW | general::AT_NO_AUTOMOUNT | general::AT_EMPTY_PATH;
     if flags & !general::AT_SYMLINK_NOFOLLOW == 0 {
         return at(directory, path, |caller, start, path| {
-            write(&caller.resolve(start, path, flags == 0)?.inode().metadata()?, buffer)
+            let place = caller.resolve(start, path, flags == 0)?;
+            write(place.inode().metadata(), buffer)
         });
     }
     let (metadata, _) = metadata_at(directory, path, known_flags(flags, known)?)?;
-    write(&metadata, buffer)
+    write(Ok(metadata), buffer)
 }
 
 /// As `stat`, with more fields. <https://man7.org/linux/man-pages/man2/statx.2.html>
@@ -156,9 +156,11 @@ fn metadata_at(directory: Fd, path: UserAddr, flags: u32) -> Result<Found> {
 }
 
 #[inline]
-fn write(metadata: &Metadata, buffer: UserPtr<Stat>) -> SysResult {
-    buffer.write(&Stat::from(metadata))?;
-    Ok(0)
+fn write(metadata: Result<Metadata>, buffer: UserPtr<Stat>) -> SysResult {
+    match &metadata {
+        Ok(metadata) => buffer.write(&Stat::from(metadata)).map(|()| 0),
+        Err(error) => Err(*error),
+    }
 }
 
 fn extended(metadata: &Metadata, mount: Option<(u64, bool)>) -> Statx {
