@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 use crate::arch::{self, RFLAGS_IF, SyscallTable, TrapFrame, Upcalls, vector, work};
 use crate::drivers::{apic, irq};
 use crate::mem::space::{Access, Fault};
-use crate::mem::{layout, stack, tlb};
+use crate::mem::{self, layout, stack, tlb};
 use crate::process::signal::fault::{PageFaultCause, on_exception, on_page_fault};
 use crate::process::{self, signal};
 use crate::{cpus, panic, sched, syscall};
@@ -30,6 +30,7 @@ pub unsafe fn install(has_strace: bool) {
     // - the caller vouches for it.
     unsafe { arch::install(upcalls) };
     panic::set_describe(describe);
+    mem::set_low_handler(low_memory);
     irq::set_handler(irq::TIMER, &sched::on_timer_interrupt);
     irq::set_handler(irq::RESCHEDULE, &sched::on_reschedule_interrupt);
     irq::set_handler(irq::TLB_SHOOTDOWN, &tlb::on_interrupt);
@@ -43,10 +44,24 @@ extern "C" fn return_to_program(frame: &mut TrapFrame) {
     if pending & work::RESCHED != 0 {
         sched::schedule();
     }
+    if pending & OUT_OF_MEMORY != 0 {
+        sched::current().context.work.fetch_and(!OUT_OF_MEMORY, Ordering::SeqCst);
+        signal::fault::out_of_memory();
+    }
     if pending & work::SIGNAL != 0 {
         signal::deliver(frame);
     }
     arch::disable_interrupts();
+}
+
+/// A bit of a thread's work: it made the kernel use up its reserve, and its process has to go.
+const OUT_OF_MEMORY: u32 = work::FIRST_FREE;
+
+/// The kernel lives on its reserve: the program that runs pays when its system call is done. May be called anywhere.
+fn low_memory() {
+    if sched::is_running() && process::try_current_task().is_some() {
+        sched::current().context.work.fetch_or(OUT_OF_MEMORY, Ordering::SeqCst);
+    }
 }
 
 extern "C" fn thread_start() {

@@ -383,11 +383,16 @@ fn frame_count(layout: Layout) -> usize {
     layout.size().div_ceil(PAGE_SIZE)
 }
 
+/// Frames of the largest object that may come from the reserve.
+const MOST_FROM_RESERVE: usize = 16;
+
 /// Whole frames, in one run.
 fn alloc_frames(layout: Layout) -> *mut u8 {
     let count = frame_count(layout);
     let order = count.max(layout.align() / PAGE_SIZE).next_power_of_two().trailing_zeros() as usize;
-    let block = if order == 0 { pool::alloc(Purpose::Kernel) } else { pool::alloc_block(order, Purpose::Kernel) };
+    // What is large is as long as a program wanted: it is asked for fallibly, and not at the expense of the reserve.
+    let purpose = if count > MOST_FROM_RESERVE { Purpose::Program } else { Purpose::Kernel };
+    let block = if order == 0 { pool::alloc(purpose) } else { pool::alloc_block(order, purpose) };
     let Some(block) = block else { return null_mut() };
     if count < 1 << order {
         pool::free_range(block + count as u32, block + (1 << order));

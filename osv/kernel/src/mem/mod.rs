@@ -24,6 +24,7 @@ pub mod stack;
 pub mod tlb;
 pub mod user;
 
+pub use frame::pool::set_low_handler;
 pub use frame::{BigFrame, Frame};
 pub use kernel_map::{map_firmware, map_mmio};
 pub use page_cache::PageCache;

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::mem::buddy::{Buddy, MAX_ORDER, Words};
 use crate::mem::{heap, reclaim};
-use crate::sync::{IrqOff, SpinLock};
+use crate::sync::{IrqOff, Once, SpinLock};
 
 /// Who asks, and hence how far memory may run down.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -238,9 +238,34 @@ fn floor(purpose: Purpose) -> usize {
     }
 }
 
+/// What is called when the kernel has begun to live on its reserve.
+static ON_LOW: Once<fn()> = Once::new();
+
+/// Has `handler` called whenever the kernel takes from the lower half of its reserve, by whoever makes it do so. It
+/// runs anywhere, with locks held and interrupts off: it may note something, no more.
+pub fn set_low_handler(handler: fn()) {
+    ON_LOW.call_once(|| handler);
+}
+
+/// The kernel takes memory that programs may no longer have: caches are asked for theirs, and if that was not enough,
+/// whoever runs is told.
+#[cold]
+fn relieve(frames: usize) {
+    let reserve = RESERVE.load(Ordering::Relaxed);
+    reclaim::shrink(frames + reserve - FREE.load(Ordering::Relaxed).min(reserve));
+    if FREE.load(Ordering::Relaxed) < reserve / 2
+        && let Some(handler) = ON_LOW.get()
+    {
+        handler();
+    }
+}
+
 /// Takes a block of `2^order` frames; its words are 0.
 pub fn alloc_block(order: usize, purpose: Purpose) -> Option<u32> {
     ensure_fake_ram();
+    if purpose == Purpose::Kernel && FREE.load(Ordering::Relaxed) < RESERVE.load(Ordering::Relaxed) {
+        relieve(1 << order);
+    }
     if let Some(block) = try_alloc_block(order, purpose) {
         return Some(block);
     }

@@ -51,7 +51,7 @@ pub fn on_page_fault(address: u64, error: u64, cause: PageFaultCause) {
 }
 
 /// The process that found no memory ends; Linux' OOM killer would do the same to somebody.
-fn out_of_memory() {
+pub fn out_of_memory() {
     let task = current_task();
     log::error!("out of memory: killed process {} ({})", task.process().pid(), task.name_text());
     let _ = send::to_process(task.process(), Signal::SIGKILL, SignalInfo::from_kernel(Signal::SIGKILL));
