@@ -13,6 +13,7 @@ use osv_kernel::cmdline::{self, MountOption, Options};
 use osv_kernel::errno::Result;
 use osv_kernel::fs::init::{ExtraMount, RootConfig};
 use osv_kernel::fs::{self, FsContext};
+use osv_kernel::log::{self, Level};
 use osv_kernel::mem::heap::Heap;
 use osv_kernel::sched::{self, CpuMask, NewThread};
 use osv_kernel::{cpus, drivers, first_program, kprintln, mem, upcalls};
@@ -34,6 +35,11 @@ fn kernel_main(boot: &'static BootInfo, problem: Option<BootError>) -> ! {
         arch::selftest::run_all(boot.cmdline());
     }
     let options = options(boot);
+    log::set_level(match (options.is_verbose, options.is_quiet) {
+        (true, _) => Level::Debug,
+        (false, true) => Level::Warn,
+        (false, false) => Level::Info,
+    });
     offer_images(boot);
     // SAFETY:
     // - this is the boot CPU, the only one yet, and interrupts have never been on.

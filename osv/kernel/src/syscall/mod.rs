@@ -21,7 +21,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::arch::{SyscallTable, TrapFrame};
 use crate::errno::{Errno, Result};
-use crate::warn;
+use crate::{info, warn};
 
 pub use args::{Argument, Fd, Framed, Handler};
 pub use table::{CALLS, TABLE};
@@ -137,7 +137,8 @@ fn name_once(number: usize, call: &Call) {
         return;
     }
     match call.status {
-        Status::Refused(errno, why) => warn!("system call {} is refused ({errno}): {why}", call.name),
+        // Programs know how to do without: no news for whoever only wants the program's output.
+        Status::Refused(errno, why) => info!("system call {} is refused ({errno}): {why}", call.name),
         _ => warn!("system call {} ({number}) is not there (ENOSYS)", call.name),
     }
 }

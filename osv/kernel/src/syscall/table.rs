@@ -346,7 +346,7 @@ syscalls! {
     331 pkey_free(key) => mm::pkey_free;
     332 statx(directory, path, flags, mask, buffer) => fs::statx;
     333 io_pgetevents;
-    334 rseq;
+    334 rseq: refused ENOSYS "programs are asked to do without; glibc does";
     424 pidfd_send_signal(fd, signal, info, flags) => process::pidfd_send_signal;
     425 io_uring_setup;
     426 io_uring_enter;
