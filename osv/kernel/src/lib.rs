@@ -19,6 +19,7 @@
 extern crate alloc;
 
 pub mod arch;
+pub mod bootchart;
 pub mod cmdline;
 pub mod cpus;
 pub mod drivers;

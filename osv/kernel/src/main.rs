@@ -16,7 +16,7 @@ use osv_kernel::fs::{self, FsContext};
 use osv_kernel::log::{self, Level};
 use osv_kernel::mem::heap::Heap;
 use osv_kernel::sched::{self, CpuMask, NewThread};
-use osv_kernel::{cpus, drivers, first_program, kprintln, mem, upcalls};
+use osv_kernel::{bootchart, cpus, drivers, first_program, kprintln, mem, upcalls};
 
 #[global_allocator]
 static HEAP: Heap = Heap;
@@ -30,6 +30,7 @@ fn kernel_main(boot: &'static BootInfo, problem: Option<BootError>) -> ! {
     if let Err(errno) = mem::init(boot) {
         panic!("too little memory to start ({errno})");
     }
+    bootchart::done("memory");
     #[cfg(feature = "selftest")]
     if boot.cmdline() != b"sched" {
         arch::selftest::run_all(boot.cmdline());
@@ -45,8 +46,10 @@ fn kernel_main(boot: &'static BootInfo, problem: Option<BootError>) -> ! {
     // - this is the boot CPU, the only one yet, and interrupts have never been on.
     unsafe { upcalls::install(options.has_strace) };
     drivers::init(boot).expect("interrupt controllers and clock");
+    bootchart::done("interrupt controllers and clock");
     sched::init_cpu().expect("memory for the first thread");
     cpus::start_others();
+    bootchart::done("CPUs");
     let boot_thread =
         NewThread { name: "boot", entry: boot_thread, argument: 0, extension: None, affinity: CpuMask::ALL, nice: 0 };
     sched::spawn(boot_thread).expect("memory for the second thread");
@@ -80,15 +83,25 @@ extern "C" fn boot_thread(_: usize) -> ! {
         arch::power::debug_exit(0);
     }
     drivers::init_devices(cmdline::text());
+    bootchart::done("devices");
     fs::console::init().expect("memory for the console's threads");
     // The command line was checked by `options`.
     let options = Options::parse(cmdline::text()).unwrap_or_default();
     if !options.is_quiet {
         greet();
     }
-    match mount_root(&options) {
-        Ok(context) => first_program::start(&options, context),
+    let context = match mount_root(&options) {
+        Ok(context) => context,
         Err(errno) => panic!("no root file system ({errno})"),
+    };
+    bootchart::done("root file system");
+    if options.has_bootchart {
+        bootchart::print();
+    }
+    first_program::start(&options, context);
+    bootchart::done("first program");
+    if options.has_bootchart {
+        bootchart::print();
     }
     sched::exit_thread()
 }

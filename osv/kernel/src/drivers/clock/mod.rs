@@ -121,6 +121,11 @@ pub fn monotonic_ns() -> u64 {
     VDSO_DATA.consistent(|data| data.monotonic_at(tsc()))
 }
 
+/// Nanoseconds since boot when the TSC was `tsc`.
+pub fn monotonic_ns_at(tsc: u64) -> u64 {
+    VDSO_DATA.consistent(|data| data.monotonic_at(tsc))
+}
+
 /// The rate of the TSC in kHz, as far as it is known by now.
 pub fn tsc_khz() -> u64 {
     Scale::from_factor(VDSO_DATA.factor.load(Ordering::Relaxed)).inverse().apply(1_000_000)
