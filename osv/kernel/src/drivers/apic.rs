@@ -50,7 +50,6 @@ const COMMAND_INIT: u32 = 5 << 8;
 const COMMAND_STARTUP: u32 = 6 << 8;
 const COMMAND_PENDING: u32 = 1 << 12;
 const COMMAND_ASSERT: u32 = 1 << 14;
-const COMMAND_OTHERS: u32 = 3 << 18;
 const DIVIDE_BY_16: u32 = 3;
 
 static IS_X2APIC: AtomicBool = AtomicBool::new(false);
@@ -220,11 +219,6 @@ pub fn send_ipi(cpu: usize, vector: Vector) {
     if let Some(id) = CPU_IDS.get(cpu) {
         command(id.load(Ordering::Relaxed), COMMAND_ASSERT | u32::from(vector));
     }
-}
-
-/// Interrupts all CPUs but this one.
-pub fn broadcast_ipi(vector: Vector) {
-    command(0, COMMAND_OTHERS | COMMAND_ASSERT | u32::from(vector));
 }
 
 /// Resets another CPU; it then waits for [`send_startup`].

@@ -137,16 +137,6 @@ impl Port {
         }
     }
 
-    /// Sends last words: waits for nothing, needs no memory in most cases, and takes no lock that is held.
-    pub fn write_last_words(&self, bytes: &[u8]) {
-        match &self.0 {
-            Backend::Virtio(port) => {
-                port.write_last_words(bytes);
-            }
-            Backend::Serial(_) => serial::send(bytes),
-        }
-    }
-
     /// Where to wait for a change of what can be read or written.
     pub fn waiters(&self) -> &WaitQueue {
         &self.listener().waiters

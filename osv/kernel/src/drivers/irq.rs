@@ -6,11 +6,12 @@
 //! are never taken away: a device that goes keeps its vector, so that dispatch needs one load and no lock.
 
 use alloc::boxed::Box;
-use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use crate::drivers::apic;
 use crate::errno::{Errno, Result};
 use crate::sync::{Once, SpinLock};
+use crate::warn;
 
 /// An interrupt vector.
 pub type Vector = u8;
@@ -39,8 +40,8 @@ const VECTORS: usize = 256;
 
 static HANDLERS: [Once<Handler>; VECTORS] = [const { Once::new() }; VECTORS];
 static NEXT_DEVICE: AtomicU8 = AtomicU8::new(FIRST_DEVICE);
-/// Interrupts that came without a handler: counted, for who looks for lost ones.
-static UNEXPECTED: AtomicUsize = AtomicUsize::new(0);
+/// Vectors that came without a handler and were named in the log.
+static WAS_SAID: [AtomicBool; VECTORS] = [const { AtomicBool::new(false) }; VECTORS];
 
 /// Installs the handler of one of the kernel's own vectors; the first one stays.
 pub fn set_handler(vector: Vector, handler: Handler) {
@@ -69,20 +70,20 @@ pub fn dispatch(vector: Vector) {
     }
 }
 
+/// Says in the log that nobody handles a vector, once for each.
 #[cold]
-fn unexpected(_vector: Vector) {
-    UNEXPECTED.fetch_add(1, Ordering::Relaxed);
+fn unexpected(vector: Vector) {
+    if let Some(was_said) = WAS_SAID.get(usize::from(vector))
+        && !was_said.swap(true, Ordering::Relaxed)
+    {
+        warn!("interrupt {vector:#x}, which nobody handles");
+    }
 }
 
 /// Makes another CPU look at its run queue.
 #[inline]
 pub fn send_reschedule(cpu: usize) {
     apic::send_ipi(cpu, RESCHEDULE);
-}
-
-/// How many interrupts came that nobody waited for.
-pub fn unexpected_count() -> usize {
-    UNEXPECTED.load(Ordering::Relaxed)
 }
 
 /// At most so many devices share one line.

@@ -259,18 +259,6 @@ impl Port {
         }
     }
 
-    /// Sends last words without waiting for a lock that whoever crashed may hold. Returns whether they were sent.
-    pub fn write_last_words(&self, bytes: &[u8]) -> bool {
-        let Some(mut output) = self.output.try_lock() else { return false };
-        output.collect();
-        let Ok(Some(mut buffer)) = output.spare() else { return false };
-        buffer.request_len =
-            buffer.buffer.store(0, bytes.get(..bytes.len().min(OUTPUT_LEN)).unwrap_or_default()) as u32;
-        let is_sent = output.queue.push(buffer).is_ok();
-        self.device.notify(self.rx_queue() + 1);
-        is_sent
-    }
-
     fn set_open(&self, is_open: bool) {
         self.is_open.store(is_open, Ordering::Release);
         self.listener.tell();

@@ -22,7 +22,6 @@ const DESCRIPTOR_LEN: usize = 16;
 const USED_ALIGN: usize = 4096;
 const FLAG_NEXT: u16 = 1;
 const FLAG_WRITE: u16 = 2;
-const AVAIL_NO_INTERRUPT: u16 = 1;
 const USED_NO_NOTIFY: u16 = 1;
 
 /// What a driver sends: memory for the device to read, then memory for it to write.
@@ -282,16 +281,6 @@ impl<M: Message> Queue<M> {
         }
         fence(Ordering::SeqCst);
         self.has_returned()
-    }
-
-    /// Asks for no interrupts; the device may send some nevertheless.
-    pub fn disable_interrupt(&mut self) {
-        if self.has_event_index {
-            // Half a turn away: not reached before the next `enable_interrupt`.
-            self.used_event().store(self.used_index.wrapping_sub(1), Ordering::Relaxed);
-        } else {
-            self.available_word(0).store(AVAIL_NO_INTERRUPT, Ordering::Relaxed);
-        }
     }
 }
 
