@@ -35,6 +35,12 @@ pub struct Options {
     pub program: Vec<Vec<u8>>,
 }
 
+/// The kernel's options in a program's configuration, which is lines of `key=value`.
+pub fn from_configuration(text: &[u8]) -> &[u8] {
+    let mut lines = text.split(|&byte| byte == b'\n');
+    lines.find_map(|line| line.strip_prefix(b"kernel-args=")).unwrap_or_default()
+}
+
 /// `--mount-fs=TYPE,DEVICE,PATH[,ro|rw]`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct MountOption {
@@ -240,6 +246,12 @@ mod tests {
     fn unknown_options_are_named() {
         assert_eq!(Options::parse(b"--verbos x"), Err(BadOption(b"--verbos".to_vec())));
         assert_eq!(Options::parse(b"--cwd x"), Err(BadOption(b"--cwd".to_vec())));
+    }
+
+    #[test]
+    fn configurations_have_kernel_options() {
+        assert_eq!(from_configuration(b"memory=64M\nkernel-args=--quiet --strace\ncpus=2\n"), b"--quiet --strace");
+        assert_eq!(from_configuration(b""), b"");
     }
 
     #[test]

@@ -8,8 +8,9 @@ extern crate alloc;
 
 use alloc::vec::Vec;
 
-use osv_kernel::arch::{self, BootError, BootInfo, Module};
+use osv_kernel::arch::{self, BootError, BootInfo, Module, Physical};
 use osv_kernel::cmdline::{self, MountOption, Options};
+use osv_kernel::drivers::io::FirmwareMemory;
 use osv_kernel::errno::Result;
 use osv_kernel::fs::init::{ExtraMount, RootConfig};
 use osv_kernel::fs::{self, FsContext};
@@ -56,10 +57,15 @@ fn kernel_main(boot: &'static BootInfo, problem: Option<BootError>) -> ! {
     sched::run_idle_loop()
 }
 
-/// What the command line says; a wrong one ends the VM with the list of options.
+/// What the command line says, or the configuration of the program that came with the kernel where the boot loader
+/// says nothing. A wrong one ends the VM with the list of options.
 fn options(boot: &'static BootInfo) -> Options {
-    cmdline::remember(boot.cmdline());
-    match Options::parse(boot.cmdline()) {
+    let line = match boot.cmdline() {
+        [] => cmdline::from_configuration(configuration(boot)),
+        line => line,
+    };
+    cmdline::remember(line);
+    match Options::parse(line) {
         Ok(options) if options.wants_help => give_help(),
         Ok(options) => options,
         Err(cmdline::BadOption(option)) => {
@@ -67,6 +73,13 @@ fn options(boot: &'static BootInfo) -> Options {
             give_help()
         }
     }
+}
+
+/// The configuration of the program that came with the kernel.
+fn configuration(boot: &BootInfo) -> &'static [u8] {
+    static MEMORY: FirmwareMemory = FirmwareMemory;
+    let Module { start, end } = boot.handoff.config;
+    MEMORY.bytes(start, end.saturating_sub(start) as usize).unwrap_or_default()
 }
 
 fn give_help() -> ! {
