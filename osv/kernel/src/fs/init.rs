@@ -44,6 +44,7 @@ pub struct ExtraMount<'a> {
 }
 
 /// Mounts that every system has: type, place, properties, options.
+#[expect(clippy::type_complexity, reason = "a table that is read once")]
 const STANDARD: [(&[u8], &[u8], MountFlags, &[u8]); 5] = [
     (b"proc", b"/proc", GUARDED, b""),
     (b"sysfs", b"/sys", GUARDED, b""),

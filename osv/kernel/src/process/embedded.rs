@@ -16,7 +16,7 @@ struct EmbeddedImage {
 
 /// The pages from `start` up to `end`, physical addresses of which the first has to begin a page. `None` if there are none.
 pub fn pages(start: u64, end: u64) -> Option<Arc<dyn PageSource>> {
-    let is_sound = start != 0 && start % PAGE == 0 && start < end;
+    let is_sound = start != 0 && start.is_multiple_of(PAGE) && start < end;
     is_sound.then(|| Arc::new(EmbeddedImage { start, end }) as Arc<dyn PageSource>)
 }
 

@@ -103,12 +103,16 @@ impl Default for Limits {
             (Resource::RealTimePriority, Limit::new(0, 0)),
         ];
         for (resource, limit) in defaults {
-            limits.0[resource as usize] = limit;
+            #[expect(clippy::indexing_slicing, reason = "there is a place for every resource")]
+            {
+                limits.0[resource as usize] = limit;
+            }
         }
         limits
     }
 }
 
+#[expect(clippy::indexing_slicing, reason = "there is a place for every resource")]
 impl Limits {
     /// The limit of `resource`.
     pub fn get(&self, resource: Resource) -> Limit {

@@ -340,10 +340,10 @@ fn one_cpu(out: &mut Text, cpu: usize, count: usize) {
     flags(out);
     out.push(b"\nbugs\t\t:\n");
     let bogomips = khz / 5;
-    write!(out, "bogomips\t: {}.{:02}\n", bogomips / 100, bogomips % 100);
+    writeln!(out, "bogomips\t: {}.{:02}", bogomips / 100, bogomips % 100);
     write!(out, "clflush size\t: {0}\ncache_alignment\t: {0}\n", (features.ebx >> 8 & 0xff) * 8);
     let sizes = leaf(0x8000_0008, 0).eax;
-    write!(out, "address sizes\t: {} bits physical, {} bits virtual\n", sizes & 0xff, sizes >> 8 & 0xff);
+    writeln!(out, "address sizes\t: {} bits physical, {} bits virtual", sizes & 0xff, sizes >> 8 & 0xff);
     out.push(b"power management:\n\n");
 }
 

@@ -51,7 +51,7 @@ pub(super) fn stat(_: &(), out: &mut Text) -> Result<()> {
 /// user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice.
 fn cpu_times(out: &mut Text, total_ns: u64, idle_ns: u64) {
     let busy_ns = total_ns.saturating_sub(idle_ns);
-    write!(out, "{} 0 0 {} 0 0 0 0 0 0\n", busy_ns / TICK_NS, idle_ns / TICK_NS);
+    writeln!(out, "{} 0 0 {} 0 0 0 0 0 0", busy_ns / TICK_NS, idle_ns / TICK_NS);
 }
 
 /// `/proc/loadavg`.
@@ -61,7 +61,7 @@ pub(super) fn loadavg(_: &(), out: &mut Text) -> Result<()> {
         let hundredths = (load * 100 + Load::ONE / 2) / Load::ONE;
         write!(out, "{}.{:02} ", hundredths / 100, hundredths % 100);
     }
-    write!(out, "{running}/{} {}\n", process::tree::task_count(), process::tree::last_id());
+    writeln!(out, "{running}/{} {}", process::tree::task_count(), process::tree::last_id());
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use crate::{sched, uts};
 
 /// `/proc/version`.
 pub(super) fn version(_: &(), out: &mut Text) -> Result<()> {
-    write!(out, "{} version {} (osv@osv) (rustc) {}\n", uts::SYSTEM, uts::RELEASE, uts::VERSION);
+    writeln!(out, "{} version {} (osv@osv) (rustc) {}", uts::SYSTEM, uts::RELEASE, uts::VERSION);
     Ok(())
 }
 
@@ -35,7 +35,7 @@ pub(super) fn devices(_: &(), out: &mut Text) -> Result<()> {
     let character =
         [(1, "mem"), (4, "tty"), (4, "ttyS"), (5, "/dev/tty"), (5, "/dev/console"), (5, "/dev/ptmx"), (10, "misc")];
     for (major, name) in character.into_iter().chain([(136, "pts"), (229, "hvc")]) {
-        write!(out, "{major:3} {name}\n");
+        writeln!(out, "{major:3} {name}");
     }
     out.push(b"\nBlock devices:\n254 virtblk\n");
     Ok(())

@@ -101,7 +101,7 @@ fn line(out: &mut Text, name: &str, bytes: u64) {
     let start = out.len();
     write!(out, "{name}:");
     out.pad_to(start, 16);
-    write!(out, "{:8} kB\n", bytes / KIB);
+    writeln!(out, "{:8} kB", bytes / KIB);
 }
 
 pub(super) fn smaps(subject: &Subject, out: &mut Text) -> Result<()> {

@@ -43,20 +43,20 @@ pub(super) fn meminfo(_: &(), out: &mut Text) -> Result<()> {
     for &(name, bytes) in lines {
         line(out, name, bytes);
     }
-    write!(out, "KernelStack:    {:8} kB\n", 0);
+    writeln!(out, "KernelStack:    {:8} kB", 0);
     for name in ["PageTables", "SecPageTables", "NFS_Unstable", "Bounce", "WritebackTmp"] {
         line(out, name, 0);
     }
     line(out, "CommitLimit", stats.total / 2);
     line(out, "Committed_AS", used_by_programs);
-    write!(out, "VmallocTotal:   {:8} kB\n", (1u64 << 45) / KIB - 1);
+    writeln!(out, "VmallocTotal:   {:8} kB", (1u64 << 45) / KIB - 1);
     for name in ["VmallocUsed", "VmallocChunk", "Percpu", "AnonHugePages", "ShmemHugePages", "ShmemPmdMapped"] {
         line(out, name, 0);
     }
     line(out, "FileHugePages", 0);
     line(out, "FilePmdMapped", 0);
     for name in ["Total", "Free", "Rsvd", "Surp"] {
-        write!(out, "HugePages_{name}:   {:5}\n", 0);
+        writeln!(out, "HugePages_{name}:   {:5}", 0);
     }
     line(out, "Hugepagesize", 2048 * KIB);
     line(out, "Hugetlb", 0);
@@ -70,7 +70,7 @@ fn line(out: &mut Text, name: &str, bytes: u64) {
     let start = out.len();
     write!(out, "{name}:");
     out.pad_to(start, 16);
-    write!(out, "{:8} kB\n", bytes / KIB);
+    writeln!(out, "{:8} kB", bytes / KIB);
 }
 
 /// `/proc/vmstat`: the counters that there are, and those that tools insist on.
@@ -99,7 +99,7 @@ pub(super) fn vmstat(_: &(), out: &mut Text) -> Result<()> {
         ("oom_kill", 0),
     ];
     for (name, value) in counters {
-        write!(out, "{name} {value}\n");
+        writeln!(out, "{name} {value}");
     }
     Ok(())
 }
@@ -108,7 +108,7 @@ pub(super) fn vmstat(_: &(), out: &mut Text) -> Result<()> {
 pub(super) fn buddyinfo(_: &(), out: &mut Text) -> Result<()> {
     write!(out, "Node 0, zone {:>8} ", "Normal");
     for order in 0..11 {
-        let blocks = if order == 10 { mem::stats().free / PAGE >> order } else { 0 };
+        let blocks = if order == 10 { (mem::stats().free / PAGE) >> order } else { 0 };
         write!(out, "{blocks:6} ");
     }
     out.push(b"\n");

@@ -218,7 +218,7 @@ fn auxv(subject: &Subject, out: &mut Text) -> Result<()> {
 }
 
 fn comm(subject: &Subject, out: &mut Text) -> Result<()> {
-    write!(out, "{}\n", subject.task()?.name_text());
+    writeln!(out, "{}", subject.task()?.name_text());
     Ok(())
 }
 
@@ -233,7 +233,7 @@ fn set_comm(subject: &Subject, name: &[u8]) -> Result<()> {
 }
 
 fn oom_score_adj(subject: &Subject, out: &mut Text) -> Result<()> {
-    write!(out, "{}\n", subject.process.oom_score_adjust());
+    writeln!(out, "{}", subject.process.oom_score_adjust());
     Ok(())
 }
 

@@ -62,7 +62,7 @@ pub(super) fn stat(subject: &Subject, out: &mut Text) -> Result<()> {
     let cpu = thread.map_or(0, |thread| thread.cpu());
     write!(out, "0 0 0 17 {cpu} 0 0 0 0 0 0 0 0 ");
     write!(out, "{} {} ", executable.arguments.0, executable.arguments.1);
-    write!(out, "{} {} {}\n", executable.environment.0, executable.environment.1, exit_code(subject));
+    writeln!(out, "{} {} {}", executable.environment.0, executable.environment.1, exit_code(subject));
     Ok(())
 }
 
@@ -75,31 +75,31 @@ pub(super) fn statm(subject: &Subject, out: &mut Text) -> Result<()> {
     let usage = subject.space().map(|space| space.usage()).unwrap_or_default();
     write!(out, "{} {} ", usage.total / PAGE, (usage.anonymous + usage.file) / PAGE);
     write!(out, "{} {} ", usage.file / PAGE, usage.code / PAGE);
-    write!(out, "0 {} 0\n", (usage.data + usage.stack) / PAGE);
+    writeln!(out, "0 {} 0", (usage.data + usage.stack) / PAGE);
     Ok(())
 }
 
 /// Bytes read and written are not counted per process.
 pub(super) fn io(_: &Subject, out: &mut Text) -> Result<()> {
     for name in ["rchar", "wchar", "syscr", "syscw", "read_bytes", "write_bytes", "cancelled_write_bytes"] {
-        write!(out, "{name}: 0\n");
+        writeln!(out, "{name}: 0");
     }
     Ok(())
 }
 
 pub(super) fn sched(subject: &Subject, out: &mut Text) -> Result<()> {
     let used = subject.task()?.used();
-    write!(out, "{} ({}, #threads: {})\n", name(subject), subject.id(), subject.process.task_count());
+    writeln!(out, "{} ({}, #threads: {})", name(subject), subject.id(), subject.process.task_count());
     out.push(b"-------------------------------------------------------------------\n");
     let run_ns = used.cpu_ns();
-    write!(out, "{:<45}:{:>14}.{:06}\n", "se.sum_exec_runtime", run_ns / 1_000_000, run_ns % 1_000_000);
+    writeln!(out, "{:<45}:{:>14}.{:06}", "se.sum_exec_runtime", run_ns / 1_000_000, run_ns % 1_000_000);
     let rows = [
         ("nr_switches", used.voluntary_switches + used.involuntary_switches),
         ("nr_voluntary_switches", used.voluntary_switches),
         ("nr_involuntary_switches", used.involuntary_switches),
     ];
     for (name, value) in rows.into_iter().chain([("policy", 0), ("prio", 120)]) {
-        write!(out, "{name:<45}:{value:>21}\n");
+        writeln!(out, "{name:<45}:{value:>21}");
     }
     Ok(())
 }
@@ -107,6 +107,6 @@ pub(super) fn sched(subject: &Subject, out: &mut Text) -> Result<()> {
 /// Time on CPUs, time spent waiting for one (not known), and how often it was put on one.
 pub(super) fn schedstat(subject: &Subject, out: &mut Text) -> Result<()> {
     let used = subject.task()?.used();
-    write!(out, "{} 0 {}\n", used.cpu_ns(), used.voluntary_switches + used.involuntary_switches);
+    writeln!(out, "{} 0 {}", used.cpu_ns(), used.voluntary_switches + used.involuntary_switches);
     Ok(())
 }

@@ -15,9 +15,9 @@ pub(super) fn status(subject: &Subject, out: &mut Text) -> Result<()> {
     let task = subject.task().ok();
     let (letter, word) = state(subject);
     let name = task.as_ref().map(|task| task.name_text()).unwrap_or_default();
-    write!(out, "Name:\t{name}\n");
+    writeln!(out, "Name:\t{name}");
     if let Some(fs) = task.as_ref().and_then(|task| task.try_fs()) {
-        write!(out, "Umask:\t{:04o}\n", fs.umask());
+        writeln!(out, "Umask:\t{:04o}", fs.umask());
     }
     write!(out, "State:\t{letter} ({word})\nTgid:\t{}\nNgid:\t0\nPid:\t{}\n", process.pid(), subject.id());
     write!(out, "PPid:\t{}\nTracerPid:\t0\n", process.parent_pid());
@@ -33,7 +33,7 @@ pub(super) fn status(subject: &Subject, out: &mut Text) -> Result<()> {
     write!(out, "\nNStgid:\t{}\nNSpid:\t{}\n", process.pid(), subject.id());
     write!(out, "NSpgid:\t{}\nNSsid:\t{}\n", process.group_id(), process.session_id());
     memory(subject, out);
-    write!(out, "Threads:\t{}\n", process.task_count());
+    writeln!(out, "Threads:\t{}", process.task_count());
     signals(subject, out);
     if let Some(credentials) = &credentials {
         capabilities(credentials, out);
@@ -46,7 +46,7 @@ pub(super) fn status(subject: &Subject, out: &mut Text) -> Result<()> {
 
 fn ids(credentials: &Credentials, out: &mut Text) {
     for (name, ids) in [("Uid", &credentials.user), ("Gid", &credentials.group)] {
-        write!(out, "{name}:\t{}\t{}\t{}\t{}\n", ids.real, ids.effective, ids.saved, ids.file_system);
+        writeln!(out, "{name}:\t{}\t{}\t{}\t{}", ids.real, ids.effective, ids.saved, ids.file_system);
     }
 }
 
@@ -74,7 +74,7 @@ fn memory(subject: &Subject, out: &mut Text) {
         ("HugetlbPages", 0),
     ];
     for (name, bytes) in lines {
-        write!(out, "{name}:\t{:8} kB\n", bytes / KIB);
+        writeln!(out, "{name}:\t{:8} kB", bytes / KIB);
     }
     out.push(b"CoreDumping:\t0\nTHP_enabled:\t1\n");
 }
@@ -88,10 +88,10 @@ fn signals(subject: &Subject, out: &mut Text) {
     });
     let (ignored, caught) = process.signal_dispositions();
     let limit = process.limit(Resource::PendingSignals);
-    write!(out, "SigQ:\t{}/{limit}\n", (own.count_ones() + shared.count_ones()));
+    writeln!(out, "SigQ:\t{}/{limit}", (own.count_ones() + shared.count_ones()));
     let sets = [("SigPnd", own), ("ShdPnd", shared), ("SigBlk", blocked), ("SigIgn", ignored.0), ("SigCgt", caught.0)];
     for (name, set) in sets {
-        write!(out, "{name}:\t{set:016x}\n");
+        writeln!(out, "{name}:\t{set:016x}");
     }
 }
 
@@ -105,9 +105,9 @@ fn capabilities(credentials: &Credentials, out: &mut Text) {
         ("CapAmb", sets.ambient),
     ];
     for (name, set) in lines {
-        write!(out, "{name}:\t{set:016x}\n");
+        writeln!(out, "{name}:\t{set:016x}");
     }
-    write!(out, "NoNewPrivs:\t{}\n", u32::from(credentials.has_no_new_privileges));
+    writeln!(out, "NoNewPrivs:\t{}", u32::from(credentials.has_no_new_privileges));
 }
 
 /// CPUs and memory nodes that it may use, and how often it was switched.
@@ -118,8 +118,8 @@ fn placement(subject: &Subject, out: &mut Text) {
     cpu_list(cpus, out);
     let used = task.used();
     out.push(b"\nMems_allowed:\t1\nMems_allowed_list:\t0\n");
-    write!(out, "voluntary_ctxt_switches:\t{}\n", used.voluntary_switches);
-    write!(out, "nonvoluntary_ctxt_switches:\t{}\n", used.involuntary_switches);
+    writeln!(out, "voluntary_ctxt_switches:\t{}", used.voluntary_switches);
+    writeln!(out, "nonvoluntary_ctxt_switches:\t{}", used.involuntary_switches);
 }
 
 /// A set of CPUs as ranges: `0-3,5`.
@@ -144,7 +144,7 @@ pub fn cpu_list(cpus: CpuMask, out: &mut Text) {
 }
 
 pub(super) fn limits(subject: &Subject, out: &mut Text) -> Result<()> {
-    write!(out, "{:<25} {:<20} {:<20} {:<10}\n", "Limit", "Soft Limit", "Hard Limit", "Units");
+    writeln!(out, "{:<25} {:<20} {:<20} {:<10}", "Limit", "Soft Limit", "Hard Limit", "Units");
     let rows = [
         ("Max cpu time", "seconds", Resource::Cpu),
         ("Max file size", "bytes", Resource::FileSize),
@@ -176,7 +176,7 @@ pub(super) fn limits(subject: &Subject, out: &mut Text) -> Result<()> {
         if unit.is_empty() {
             out.push(b"\n");
         } else {
-            write!(out, "{unit:<10}\n");
+            writeln!(out, "{unit:<10}");
         }
     }
     Ok(())

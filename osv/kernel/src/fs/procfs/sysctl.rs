@@ -135,12 +135,12 @@ static NET: &[Entry<()>] = &[
 ];
 
 fn line(text: &str, out: &mut Text) -> Result<()> {
-    write!(out, "{text}\n");
+    writeln!(out, "{text}");
     Ok(())
 }
 
 fn number(value: u64, out: &mut Text) -> Result<()> {
-    write!(out, "{value}\n");
+    writeln!(out, "{value}");
     Ok(())
 }
 

@@ -186,7 +186,7 @@ impl RamInode {
             (state.mtime, state.ctime) = (time, time);
             (old, tail)
         };
-        if let Some(frame) = tail.filter(|_| len % PAGE_SIZE != 0) {
+        if let Some(frame) = tail.filter(|_| !len.is_multiple_of(PAGE_SIZE)) {
             frame.zero((len % PAGE_SIZE) as usize, PAGE_SIZE as usize);
         }
         self.shared.give_pages(freed.len() as u64);

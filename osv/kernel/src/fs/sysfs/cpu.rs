@@ -63,7 +63,7 @@ fn count() -> usize {
 }
 
 fn core_id(cpu: &Cpu, out: &mut Text) -> Result<()> {
-    write!(out, "{}\n", cpu.0);
+    writeln!(out, "{}", cpu.0);
     Ok(())
 }
 

@@ -97,8 +97,8 @@ fn list(cpus: CpuMask, out: &mut Text) -> Result<()> {
 fn map(cpus: CpuMask, count: usize, out: &mut Text) -> Result<()> {
     let (high, low) = (cpus.0 >> 32, cpus.0 & 0xffff_ffff);
     match count {
-        0..=32 => write!(out, "{low:0width$x}\n", width = count.div_ceil(4).max(1)),
-        _ => write!(out, "{high:0width$x},{low:08x}\n", width = (count - 32).div_ceil(4)),
+        0..=32 => writeln!(out, "{low:0width$x}", width = count.div_ceil(4).max(1)),
+        _ => writeln!(out, "{high:0width$x},{low:08x}", width = (count - 32).div_ceil(4)),
     }
     Ok(())
 }

@@ -44,10 +44,10 @@ fn meminfo(_: &(), out: &mut Text) -> Result<()> {
         let start = out.len();
         write!(out, "Node 0 {name}:");
         out.pad_to(start, 23);
-        write!(out, "{:8} kB\n", bytes / KIB);
+        writeln!(out, "{:8} kB", bytes / KIB);
     }
     for name in ["Total", "Free", "Surp"] {
-        write!(out, "Node 0 HugePages_{name}:  {:5}\n", 0);
+        writeln!(out, "Node 0 HugePages_{name}:  {:5}", 0);
     }
     Ok(())
 }

@@ -443,7 +443,7 @@ impl Socket for Endpoint {
         events.set(PollEvents::POLLRDHUP, has_ended);
         let is_unconnected_stream = self.kind != Kind::Datagram && peer.is_none();
         let can_write = peer.as_ref().is_none_or(|peer| peer.incoming.can_write());
-        events.set(PollEvents::WRITABLE, can_write && !(is_unconnected_stream && !was_connected));
+        events.set(PollEvents::WRITABLE, can_write && (was_connected || !is_unconnected_stream));
         events.set(
             PollEvents::POLLHUP,
             is_unconnected_stream || (has_ended && peer.is_some_and(|peer| peer.incoming.is_ended())),

@@ -61,7 +61,7 @@ pub fn sched_setaffinity(tid: i32, size: usize, mask: UserAddr) -> SysResult {
 
 /// Returns the bytes of the mask. <https://man7.org/linux/man-pages/man2/sched_setaffinity.2.html>
 pub fn sched_getaffinity(tid: i32, size: usize, mask: UserPtr<u64>) -> SysResult {
-    if size < size_of::<u64>() || size % size_of::<u64>() != 0 {
+    if size < size_of::<u64>() || !size.is_multiple_of(size_of::<u64>()) {
         return Err(Errno::EINVAL);
     }
     let task = if tid < 0 { Err(Errno::ESRCH) } else { task(tid) }?;
@@ -172,7 +172,7 @@ pub fn sched_setattr(tid: i32, attributes: UserAddr, flags: u32) -> SysResult {
     }
     let size = match UserPtr::<u32>::new(attributes.0).read()? as usize {
         0 => FIRST_SIZE,
-        size if size < FIRST_SIZE || size > 4096 => {
+        size if !(FIRST_SIZE..=4096).contains(&size) => {
             UserPtr::<u32>::new(attributes.0).write(&(size_of::<SchedAttr>() as u32))?;
             return Err(Errno::E2BIG);
         }
