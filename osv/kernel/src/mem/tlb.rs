@@ -5,11 +5,14 @@
 //! all others need not know. One request is under way at a time. The CPU that waits goes on answering requests
 //! of others, so two that wait for each other both get on.
 //!
+//! A CPU that halts says so, and is not interrupted for pages: it forgets everything before it runs a program again. For
+//! page tables that are freed it is, since a CPU may walk those even while it halts.
+//!
 //! Waiting for other CPUs with interrupts off, or under a lock that they may want with interrupts off, is a deadlock:
 //! page tables are only taken apart in thread context with no spin lock held.
 
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 
 use super::space::AddressSpace;
 use super::{MAX_CPUS, kernel_map, layout::PAGE_SIZE};
@@ -21,6 +24,16 @@ const MOST_PAGES: u64 = 32;
 
 /// The space whose tables each CPU has loaded; null for the kernel's own.
 static ACTIVE: [AtomicPtr<AddressSpace>; MAX_CPUS] = [const { AtomicPtr::new(null_mut()) }; MAX_CPUS];
+
+/// A CPU that may use the translations of its space at any time.
+const RUNNING: u8 = 0;
+/// A CPU that uses no translations of the lower half until it calls [`activate`].
+const RESTING: u8 = 1;
+/// The same, and pages have gone meanwhile.
+const STALE: u8 = 2;
+
+/// What each CPU does.
+static REST: [AtomicU8; MAX_CPUS] = [const { AtomicU8::new(RUNNING) }; MAX_CPUS];
 
 /// How another CPU is interrupted; until it is set there are no others.
 static SEND: Once<fn(usize)> = Once::new();
@@ -56,6 +69,9 @@ const fn bit(cpu: usize) -> u64 {
 pub(super) fn activate(space: &AddressSpace) {
     let cpu = super::cpu();
     let new = core::ptr::from_ref(space).cast_mut();
+    if REST[cpu].load(Ordering::Relaxed) != RUNNING {
+        end_rest(cpu);
+    }
     let old = ACTIVE[cpu].load(Ordering::Relaxed);
     if old == new {
         return;
@@ -65,6 +81,26 @@ pub(super) fn activate(space: &AddressSpace) {
     load(space.root());
     ACTIVE[cpu].store(new, Ordering::Relaxed);
     leave(old, cpu);
+}
+
+/// Says that this CPU is about to halt and will run no program before it calls [`activate`]. Interrupts must be off.
+pub fn rest() {
+    // What is stale stays so.
+    let _ = REST[super::cpu()].compare_exchange(RUNNING, RESTING, Ordering::SeqCst, Ordering::Relaxed);
+}
+
+#[cold]
+fn end_rest(cpu: usize) {
+    // Whoever takes pages away later sees a CPU that runs, and interrupts it.
+    if REST[cpu].swap(RUNNING, Ordering::SeqCst) == STALE && !cfg!(test) {
+        arch::flush_tlb();
+    }
+}
+
+/// Tells a CPU that rests that pages have gone; `false` if it does not rest.
+fn leave_resting(cpu: usize) -> bool {
+    let rest = REST[cpu].compare_exchange(RESTING, STALE, Ordering::SeqCst, Ordering::SeqCst);
+    rest != Err(RUNNING)
 }
 
 /// Makes the kernel's own tables those of this CPU, with nothing in the lower half.
@@ -102,6 +138,23 @@ fn leave(old: *mut AddressSpace, cpu: usize) {
 /// an entry that was taken out before.
 #[inline]
 pub(super) fn flush(space: &AddressSpace, start: u64, end: u64) {
+    let cpu = super::cpu();
+    let using = space.cpus().load(Ordering::SeqCst);
+    if using & bit(cpu) != 0 {
+        flush_here(start, end);
+    }
+    let others = using & !bit(cpu);
+    if others != 0 {
+        let running = (0..MAX_CPUS).filter(|&cpu| others & bit(cpu) != 0 && !leave_resting(cpu));
+        let running = running.fold(0, |mask, cpu| mask | bit(cpu));
+        if running != 0 {
+            ask_others(space, start, end, running);
+        }
+    }
+}
+
+/// Like [`flush`], but for page tables that have been taken out and are about to be freed.
+pub(super) fn flush_tables(space: &AddressSpace, start: u64, end: u64) {
     let cpu = super::cpu();
     let using = space.cpus().load(Ordering::SeqCst);
     if using & bit(cpu) != 0 {

@@ -20,6 +20,7 @@ use super::timer;
 use crate::arch::{self, IrqGuard, work};
 use crate::drivers::{clock, irq};
 use crate::errno::Result;
+use crate::mem::tlb;
 use crate::sync::SpinLock;
 
 /// How long a thread runs while others wait, in nanoseconds.
@@ -176,6 +177,7 @@ fn halt_until_interrupt() {
     if has_work {
         arch::enable_interrupts();
     } else {
+        tlb::rest();
         arch::enable_interrupts_and_halt();
     }
     IDLE.remove(cpu_id);

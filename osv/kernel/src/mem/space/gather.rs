@@ -157,7 +157,7 @@ impl AddressSpace {
         let mut count = 0;
         self.tables.take_tables(start, end, floor, ceiling, &mut |frame| {
             if count == frames.len() {
-                tlb::flush(self, start, end);
+                tlb::flush_tables(self, start, end);
                 frames.fill(None);
                 count = 0;
             }
@@ -166,7 +166,7 @@ impl AddressSpace {
         });
         if count != 0 {
             // CPUs cache upper entries, too; forgetting any page of the range forgets those.
-            tlb::flush(self, start, end);
+            tlb::flush_tables(self, start, end);
         }
     }
 
