@@ -97,7 +97,7 @@ pub fn machine(exe: &Path, argv: Vec<OsString>) -> Vm {
             vm.mount("work", shared.clone(), shared.as_os_str(), false);
         }
         if !exe.starts_with(&shared)
-            && let Some(target) = cargo_target(exe)
+            && let Some(target) = cargo_target(exe).or_else(|| rustdoc_dir(exe))
         {
             vm.mount("target", target.clone(), target.as_os_str(), false);
         }
@@ -119,6 +119,14 @@ fn workspace(dir: &Path) -> PathBuf {
 /// The target directory that cargo has built `exe` into.
 fn cargo_target(exe: &Path) -> Option<PathBuf> {
     exe.ancestors().skip(1).find(|dir| dir.join("CACHEDIR.TAG").is_file()).map(Path::to_owned)
+}
+
+/// The directory of its own below the temporary one that rustdoc has built `exe` into: doctests start themselves anew,
+/// so they must see their own file.
+fn rustdoc_dir(exe: &Path) -> Option<PathBuf> {
+    let dir = exe.parent()?;
+    let name = dir.file_name()?.to_str()?;
+    (dir.parent()? == env::temp_dir() && name.starts_with("rustdoctest")).then(|| dir.to_owned())
 }
 
 /// The configuration in `file`, or `None` if the file is no program that carries the kernel.
