@@ -2,7 +2,7 @@
 
 use super::access::capability;
 use super::caller::{SET_GID, SET_UID, is_stored};
-use super::{Access, Caller, FileType, PathRef, SetAttributes, SetTime};
+use super::{Access, Caller, FileType, PathRef, SetAttributes, SetTime, text};
 use crate::errno::{Errno, Result};
 use crate::event::inotify::{self, NotifyMask};
 
@@ -69,6 +69,7 @@ impl Caller<'_> {
 
     /// As [`Caller::truncate`], rights having been checked.
     pub(super) fn truncate_place(&self, place: &PathRef, len: u64) -> Result<()> {
+        text::check_writable(place.inode())?;
         place.inode().truncate(len)?;
         inotify::on_file(place, NotifyMask::MODIFY);
         self.drop_set_id(place)

@@ -50,6 +50,7 @@ pub mod ramfs;
 mod rename;
 mod stream;
 pub mod sysfs;
+pub mod text;
 pub mod tty;
 pub mod types;
 mod walk;

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use super::dentry::Dentry;
 use super::{
     Access, Caller, FileType, Follow, LastKind, MountFlags, NewKind, OpenFile, OpenFlags, PathRef, ResolveFlags, Start,
-    device,
+    device, text,
 };
 use crate::errno::{Errno, Result};
 use crate::event::inotify::{self, NotifyMask};
@@ -54,6 +54,9 @@ impl<'a> Caller<'a> {
         self.check(&place, wanted)?;
         if flags.contains(OpenFlags::NOATIME) && !self.subject.owns(place.inode().permissions()?.uid) {
             return Err(Errno::EPERM);
+        }
+        if wanted.contains(Access::WRITE) && kind == FileType::Regular {
+            text::check_writable(place.inode())?;
         }
         if flags.contains(OpenFlags::TRUNC) && kind == FileType::Regular {
             self.truncate_place(&place, 0)?;

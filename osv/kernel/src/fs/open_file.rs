@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::any::Any;
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
-use super::{File, FileType, Inode, IoFlags, Metadata, OFFSET_MAX, OpenFlags, PathRef, SeekFrom, locks};
+use super::{File, FileType, Inode, IoFlags, Metadata, OFFSET_MAX, OpenFlags, PathRef, SeekFrom, locks, text};
 use crate::errno::{Errno, Result};
 use crate::event::inotify::{self, NotifyMask};
 use crate::event::{PollEvents, Pollee};
@@ -49,10 +49,18 @@ pub struct OpenFile {
     owner: AtomicI32,
     owner_signal: AtomicI32,
     has_locks: AtomicU32,
+    /// Keeps the file from being run while it may be written.
+    _writer: Option<text::Writer>,
 }
 
 impl OpenFile {
     fn new(target: Target, path: Option<PathRef>, flags: OpenFlags) -> Arc<OpenFile> {
+        let writer = match &target {
+            Target::Inode(inode) if flags.is_writable() && inode.kind() == FileType::Regular => {
+                text::Writer::new(inode)
+            }
+            _ => None,
+        };
         Arc::new(OpenFile {
             target,
             path,
@@ -61,6 +69,7 @@ impl OpenFile {
             owner: AtomicI32::new(0),
             owner_signal: AtomicI32::new(0),
             has_locks: AtomicU32::new(0),
+            _writer: writer,
         })
     }
 

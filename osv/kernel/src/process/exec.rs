@@ -24,6 +24,7 @@ use super::task::{NewTask, Task};
 use super::{current_task, exit, tree};
 use crate::arch::{self, TrapFrame, fpu, work};
 use crate::errno::{Errno, Result};
+use crate::fs::text::Running;
 use crate::fs::{Access, Caller, FdTable, FileType, FsContext, MountFlags, PathRef, Start};
 use crate::log;
 use crate::mem::object::PageSource;
@@ -76,15 +77,15 @@ impl Runner<'_> {
         Caller::new(self.fs, &subject).resolve(Start::Current, path, true)
     }
 
-    /// EACCES unless the file may be run.
-    fn check(&self, place: &PathRef) -> Result<ProgramFile> {
+    /// EACCES unless the file may be run, ETXTBSY if somebody may write it; nobody can as long as the second value lives.
+    fn check(&self, place: &PathRef) -> Result<(ProgramFile, Running)> {
         if place.kind() != FileType::Regular || place.mount().flags().contains(MountFlags::NOEXEC) {
             return Err(Errno::EACCES);
         }
         let inode = place.inode();
         self.credentials.subject().check(FileType::Regular, inode.permissions()?, Access::EXECUTE)?;
         let pages = inode.clone().pages().ok_or(Errno::EACCES)?;
-        Ok(ProgramFile::new(pages, Arc::new(place.clone())))
+        Ok((ProgramFile::new(pages, Arc::new(place.clone())), Running::new(inode)?))
     }
 
     /// The set-user-ID and set-group-ID owners of the file, where they count.
@@ -104,11 +105,11 @@ fn prepare(runner: &Runner<'_>, mut request: Request) -> Result<Prepared> {
     let name = base_name(&request.path).to_vec();
     let path = request.path.clone();
     for _ in 0..=MAX_SCRIPTS {
-        let file = runner.check(&request.place)?;
+        let (file, running) = runner.check(&request.place)?;
         let mut probe = [0; PROBE_SIZE];
         let len = file.read(0, &mut probe)?;
         match script::parse(probe.get(..len).unwrap_or_default()) {
-            None => return prepare_program(runner, &request, &path, name, file),
+            None => return prepare_program(runner, &request, &path, name, file, running),
             Some(script) => {
                 let script = script?;
                 if request.is_hidden {
@@ -139,17 +140,18 @@ fn prepare_program(
     path: &[u8],
     name: Vec<u8>,
     file: ProgramFile,
+    running: Running,
 ) -> Result<Prepared> {
     let (set_user, set_group) = runner.set_ids(&request.place)?;
     let program = Program::read(file)?;
     let interpreter = match program.interpreter()? {
         Some(name) => {
-            let file = runner.check(&runner.find(&name)?)?;
+            let (file, _) = runner.check(&runner.find(&name)?)?;
             Some(Program::read(file).map_err(bad_interpreter)?)
         }
         None => None,
     };
-    let place = Some(request.place.clone());
+    let place = Some((request.place.clone(), Some(Arc::new(running))));
     let strings = (&request.arguments, &request.environment);
     finish(runner, &program, interpreter.as_ref(), path, strings, (set_user, set_group), place, name)
 }
@@ -166,7 +168,7 @@ fn finish(
     path: &[u8],
     (arguments, environment): (&Strings, &Strings),
     (set_user, set_group): (Option<u32>, Option<u32>),
-    place: Option<PathRef>,
+    place: Option<(PathRef, Option<Arc<Running>>)>,
     name: Vec<u8>,
 ) -> Result<Prepared> {
     stack::check_size(arguments, environment, path.len(), runner.limits.soft(Resource::Stack))?;
@@ -182,8 +184,10 @@ fn finish(
         personality: runner.personality,
     };
     let loaded = loader::load(program, interpreter, &start)?;
+    let (path, running) = place.map_or((None, None), |(path, running)| (Some(path), running));
     let executable = Executable {
-        path: place,
+        path,
+        running,
         arguments: loaded.arguments,
         environment: loaded.environment,
         auxiliary: loaded.auxiliary,
@@ -310,7 +314,7 @@ pub fn spawn_init(init: Init) -> Result<()> {
         Some(pages) => {
             let program = Program::read(ProgramFile::laid_out(pages))?;
             let name = base_name(&init.path).to_vec();
-            let place = runner.find(&init.path).ok();
+            let place = runner.find(&init.path).ok().map(|place| (place, None));
             finish(&runner, &program, None, &init.path, (&arguments, &environment), (None, None), place, name)?
         }
         None => {

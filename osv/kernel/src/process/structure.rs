@@ -17,6 +17,7 @@ use crate::drivers::clock::monotonic_ns;
 use crate::errno::{Errno, Result};
 use crate::event::Pollee;
 use crate::fs::PathRef;
+use crate::fs::text::Running;
 use crate::mem::space::AddressSpace;
 use crate::sched::WaitQueue;
 use crate::sync::{IrqOff, SpinLock};
@@ -89,6 +90,8 @@ pub(super) struct Signals {
 pub struct Executable {
     /// The file, unless it is an image in the kernel.
     pub path: Option<PathRef>,
+    /// Keeps the file from being written.
+    pub running: Option<Arc<Running>>,
     /// Where its arguments lie in its memory.
     pub arguments: (u64, u64),
     /// Where its environment lies.

@@ -11,7 +11,7 @@ use crate::process::current_task;
 use crate::process::task::Task;
 
 /// The last fault of a task, as a handler's frame shows it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fault {
     /// The CPU's exception.
     pub vector: u64,
@@ -19,6 +19,8 @@ pub struct Fault {
     pub error: u64,
     /// The address, of a page fault.
     pub address: u64,
+    /// The signal that it sent, until that was delivered.
+    pub signal: Option<Signal>,
 }
 
 /// The error code's bit for "in user mode", which the CPU does not set here.
@@ -90,17 +92,18 @@ fn simd_code() -> i32 {
 }
 
 fn raise(number: u8, error: u64, fault_address: u64, signal: Signal, code: i32, address: u64) {
-    let fault = Fault { vector: u64::from(number), error: error | USER_MODE, address: fault_address };
+    let fault =
+        Fault { vector: u64::from(number), error: error | USER_MODE, address: fault_address, signal: Some(signal) };
     *current_task().signals.last_fault.lock() = fault;
     send::force(signal, SignalInfo::from_fault(signal, code, address));
 }
 
 /// Says in the log that a program dies of a fault, in Linux' words.
 pub(super) fn report(task: &Task, frame: &TrapFrame, signal: Signal, info: &SignalInfo) {
-    if !info.is_fault() && info.code != linux::SI_KERNEL as i32 {
+    let fault = *task.signals.last_fault.lock();
+    if fault.signal != Some(signal) || !(info.is_fault() || info.code == linux::SI_KERNEL as i32) {
         return;
     }
-    let fault = *task.signals.last_fault.lock();
     let (name, tid) = (task.name_text(), task.tid());
     let (ip, sp, error) = (frame.rip, frame.rsp, fault.error);
     if signal == Signal::SIGSEGV && fault.vector == u64::from(vector::PAGE_FAULT) {

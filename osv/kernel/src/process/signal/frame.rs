@@ -179,7 +179,10 @@ fn zeroed(len: usize) -> Result<Vec<u8>> {
 }
 
 fn registers(task: &Task, frame: &TrapFrame, old_mask: SignalSet, extended_state: u64) -> SigContext {
-    let fault = *task.signals.last_fault.lock();
+    let mut last_fault = task.signals.last_fault.lock();
+    last_fault.signal = None;
+    let fault = *last_fault;
+    drop(last_fault);
     SigContext {
         r8: frame.r8,
         r9: frame.r9,
