@@ -32,5 +32,5 @@ pub fn create_memfd(name: &[u8], seals: u32) -> Result<Arc<OpenFile>> {
     shown.extend_from_slice(name);
     let dentry = Dentry::new_unlinked(mount.root(), &shown, inode, false);
     let place = PathRef::new(mount.clone(), dentry);
-    Ok(OpenFile::with_inode(place, OpenFlags::RDWR | OpenFlags::LARGEFILE))
+    Ok(OpenFile::with_memfd(place, OpenFlags::RDWR | OpenFlags::LARGEFILE))
 }

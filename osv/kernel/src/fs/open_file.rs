@@ -55,12 +55,15 @@ pub struct OpenFile {
 
 impl OpenFile {
     fn new(target: Target, path: Option<PathRef>, flags: OpenFlags) -> Arc<OpenFile> {
-        let writer = match &target {
-            Target::Inode(inode) if flags.is_writable() && inode.kind() == FileType::Regular => {
-                text::Writer::new(inode)
-            }
-            _ => None,
-        };
+        OpenFile::new_counted(target, path, flags, None)
+    }
+
+    fn new_counted(
+        target: Target,
+        path: Option<PathRef>,
+        flags: OpenFlags,
+        writer: Option<text::Writer>,
+    ) -> Arc<OpenFile> {
         Arc::new(OpenFile {
             target,
             path,
@@ -86,6 +89,13 @@ impl OpenFile {
 
     /// The inode at `path`, by its own contents.
     pub fn with_inode(path: PathRef, flags: OpenFlags) -> Arc<OpenFile> {
+        let is_counted = flags.is_writable() && path.kind() == FileType::Regular;
+        let writer = if is_counted { text::Writer::new(path.inode()) } else { None };
+        OpenFile::new_counted(Target::Inode(path.inode().clone()), Some(path), flags, writer)
+    }
+
+    /// A memfd at `path`: it may be run by whoever can write it.
+    pub fn with_memfd(path: PathRef, flags: OpenFlags) -> Arc<OpenFile> {
         OpenFile::new(Target::Inode(path.inode().clone()), Some(path), flags)
     }
 
