@@ -97,10 +97,16 @@ impl Item {
         self.wanted(file.readiness())
     }
 
-    /// Puts the item into the ready queue, and wakes a waiter if it was not there.
+    /// Puts the item into the ready queue unless it is there, and wakes a waiter.
+    ///
+    /// An item that is seen in the queue will be taken out after this, and its file asked after that: `pop` orders
+    /// its store before the question, and the fence of the pollee orders the change before this load.
+    #[inline]
     fn enqueue(&self) -> bool {
         let core = &self.core;
-        core.push(self);
+        if !self.is_queued.load(Ordering::SeqCst) {
+            core.push(self);
+        }
         core.pollee.notify_observers(PollEvents::READABLE);
         core.queue.wake_one()
     }
@@ -136,8 +142,19 @@ impl Core {
         });
     }
 
+    #[inline]
     fn pop(&self) -> Option<Arc<Item>> {
-        self.ready.pop_with(|item| item.is_queued.store(false, Ordering::Relaxed))
+        self.ready.pop_with(|item| item.is_queued.store(false, Ordering::SeqCst))
+    }
+
+    /// Puts back an item that was popped, unless an event has done so.
+    #[inline]
+    fn put_back(&self, item: Arc<Item>) {
+        self.ready.push_with(|| {
+            let was_queued = item.is_queued.load(Ordering::Relaxed);
+            item.is_queued.store(true, Ordering::Relaxed);
+            (!was_queued).then_some(item)
+        });
     }
 
     /// Marks an item that has left the set; the ready queue drops it when it comes across it.
@@ -165,7 +182,7 @@ impl Core {
             }
             let visit = visit(&item, events);
             if visit.is_kept {
-                self.push(&item);
+                self.put_back(item);
             }
             if visit.is_enough {
                 break;

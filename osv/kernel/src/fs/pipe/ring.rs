@@ -24,7 +24,8 @@ struct Segment {
 pub(super) struct Ring {
     /// As many as the capacity has; an empty vector is a page that was never needed.
     pages: Vec<Vec<u8>>,
-    /// Position of the next byte to read, below `capacity()`.
+    capacity: usize,
+    /// Position of the next byte to read, below `capacity`.
     head: usize,
     len: usize,
     /// Empty, or a list whose lengths sum up to `len`.
@@ -34,25 +35,54 @@ pub(super) struct Ring {
 impl Ring {
     /// An empty ring of `capacity` bytes, a multiple of [`PAGE`].
     pub(super) fn new(capacity: usize) -> Result<Ring> {
-        Ok(Ring { pages: unused_pages(capacity)?, head: 0, len: 0, segments: VecDeque::new() })
+        Ok(Ring { pages: unused_pages(capacity)?, capacity, head: 0, len: 0, segments: VecDeque::new() })
     }
 
     pub(super) fn capacity(&self) -> usize {
-        self.pages.len() * PAGE
+        self.capacity
     }
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
     /// Bytes that a write can add now; 0 as well when there are as many packets as pages.
+    #[inline]
     pub(super) fn room(&self) -> usize {
-        if self.segments.len() >= self.pages.len() { 0 } else { self.capacity() - self.len }
+        let is_full_of_packets = !self.segments.is_empty() && self.segments.len() >= self.pages.len();
+        if is_full_of_packets { 0 } else { self.capacity - self.len }
     }
 
     /// Appends up to `max` bytes as one packet or as stream. `copy` fills the slice that it is given, from its
     /// start, and says how far it came; a short count or an error ends the transfer.
+    #[inline]
     pub(super) fn fill(
+        &mut self,
+        max: usize,
+        is_packet: bool,
+        mut copy: impl FnMut(&mut [u8]) -> Result<usize>,
+    ) -> Result<usize> {
+        if !is_packet && let Some(space) = self.space_in_one_page(max) {
+            let copied = copy(space)?.min(max);
+            self.len += copied;
+            return Ok(copied);
+        }
+        self.fill_pages(max, is_packet, copy)
+    }
+
+    /// The usual case: no packets, and all of `max` bytes fit into a page that is there.
+    #[inline]
+    fn space_in_one_page(&mut self, max: usize) -> Option<&mut [u8]> {
+        if !self.segments.is_empty() || max > self.capacity - self.len {
+            return None;
+        }
+        let position = self.wrap(self.head + self.len);
+        let offset = position % PAGE;
+        self.pages.get_mut(position / PAGE)?.get_mut(offset..offset.checked_add(max)?)
+    }
+
+    fn fill_pages(
         &mut self,
         max: usize,
         is_packet: bool,
@@ -86,7 +116,28 @@ impl Ring {
 
     /// Takes up to `max` bytes out, at most one packet and never across the border of one. `copy` says how much
     /// of its slice it took. Of a packet the rest is dropped.
+    #[inline]
     pub(super) fn drain(&mut self, max: usize, mut copy: impl FnMut(&[u8]) -> Result<usize>) -> Result<usize> {
+        if let Some(data) = self.data_in_one_page(max) {
+            let copied = copy(data)?.min(data.len());
+            self.len -= copied;
+            self.head = if self.len == 0 { 0 } else { self.wrap(self.head + copied) };
+            return Ok(copied);
+        }
+        self.drain_pages(max, copy)
+    }
+
+    /// The usual case: no packets, and what is wanted lies in one page.
+    #[inline]
+    fn data_in_one_page(&self, max: usize) -> Option<&[u8]> {
+        if !self.segments.is_empty() {
+            return None;
+        }
+        let offset = self.head % PAGE;
+        self.pages.get(self.head / PAGE)?.get(offset..offset + max.min(self.len))
+    }
+
+    fn drain_pages(&mut self, max: usize, mut copy: impl FnMut(&[u8]) -> Result<usize>) -> Result<usize> {
         let mut done = 0;
         while done < max && self.len > 0 {
             let front = self.segments.front().copied();
@@ -230,9 +281,9 @@ impl Ring {
         self.segments.pop_front();
     }
 
+    #[inline]
     fn wrap(&self, position: usize) -> usize {
-        let capacity = self.capacity();
-        if position < capacity { position } else { position - capacity }
+        if position < self.capacity { position } else { position - self.capacity }
     }
 }
 
