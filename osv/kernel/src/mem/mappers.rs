@@ -36,14 +36,28 @@ impl Mappers {
     /// Takes the pages from `first` up to `end` out of every mapping of the object, copies that processes made for
     /// themselves included, so that the next access faults. May sleep.
     pub fn unmap(&self, first: u64, end: u64) {
+        self.find_space(|space| {
+            space.unmap_object(self, first, end);
+            false
+        });
+    }
+
+    /// Whether some process maps the object shared and can write to it, or could by `mprotect`. May sleep.
+    pub fn has_writers(&self) -> bool {
+        self.find_space(|space| space.writes_to(self))
+    }
+
+    /// Whether `is_it` says so of one of the spaces.
+    fn find_space(&self, is_it: impl Fn(&AddressSpace) -> bool) -> bool {
         let mut number = 0;
         loop {
+            // The list's lock is not held while a space's is waited for.
             let space = match self.spaces.lock().get(number) {
                 Some(space) => space.upgrade(),
-                None => return,
+                None => return false,
             };
-            if let Some(space) = space {
-                space.unmap_object(self, first, end);
+            if space.is_some_and(|space| is_it(&space)) {
+                return true;
             }
             number += 1;
         }

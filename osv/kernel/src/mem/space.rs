@@ -193,12 +193,21 @@ impl AddressSpace {
         }
     }
 
+    /// Whether an area shows `object` shared and may be written.
+    pub(super) fn writes_to(&self, object: &Mappers) -> bool {
+        self.areas
+            .read()
+            .vmas
+            .iter()
+            .any(|area| area.is_shared() && !area.flags.contains(AreaFlags::NEVER_WRITE) && area.shows(object))
+    }
+
     /// Takes pages of `object` out, from `first` up to `end`: it has been cut off there.
     pub(super) fn unmap_object(&self, object: &Mappers, first: u64, end: u64) {
         let areas = self.areas.write();
         for area in areas.vmas.iter() {
             let Some(file) = &area.file else { continue };
-            if !file.source.mappers().is_some_and(|mappers| core::ptr::eq(mappers, object)) {
+            if !area.shows(object) {
                 continue;
             }
             let from = first.saturating_mul(PAGE).max(file.offset) - file.offset;

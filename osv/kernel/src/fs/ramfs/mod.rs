@@ -488,6 +488,9 @@ impl Inode for RamInode {
     }
 
     fn add_seals(&self, seals: u32) -> Result<()> {
+        if seals & general::F_SEAL_WRITE != 0 && self.mappers.has_writers() {
+            return Err(Errno::EBUSY);
+        }
         let mut state = self.state.lock();
         let present = state.seals.as_mut().ok_or(Errno::EINVAL)?;
         if *present & general::F_SEAL_SEAL != 0 {

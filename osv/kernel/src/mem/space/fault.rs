@@ -10,6 +10,7 @@ use crate::mem::kernel_map;
 use crate::mem::layout::USER_END;
 use crate::mem::paging::{Entry, Flags, Found, Slot, TABLE_BYTES};
 use crate::mem::tlb;
+use crate::sched::relax;
 
 /// What the program was about to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -356,6 +357,8 @@ impl AddressSpace {
                 })?;
                 page += PAGE;
             }
+            drop(areas);
+            relax();
         }
         Ok(())
     }

@@ -72,7 +72,7 @@ impl AddressSpace {
             if let Some(path) = &file.name {
                 path.write_name(&mut name);
             }
-        } else if area.flags.contains(AreaFlags::GROWS_DOWN) {
+        } else if (area.start..area.end).contains(&(self.stack_top() - 1)) {
             name.extend_from_slice(b"[stack]");
         } else if area.start < areas.brk_end && area.end > areas.brk_start {
             name.extend_from_slice(b"[heap]");

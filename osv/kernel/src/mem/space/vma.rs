@@ -12,6 +12,7 @@ use bitflags::bitflags;
 
 use crate::errno::{Errno, Result};
 use crate::mem::layout::PAGE_SIZE;
+use crate::mem::mappers::Mappers;
 use crate::mem::object::{MappingName, PageSource};
 
 bitflags! {
@@ -103,6 +104,12 @@ impl Area {
     /// Whether writes go to the object.
     pub fn is_shared(&self) -> bool {
         self.flags.contains(AreaFlags::SHARED)
+    }
+
+    /// Whether it shows the object that `object` belongs to.
+    pub fn shows(&self, object: &Mappers) -> bool {
+        let mappers = self.file.as_ref().and_then(|file| file.source.mappers());
+        mappers.is_some_and(|mappers| core::ptr::eq(mappers, object))
     }
 
     /// Whether pages may be here that can be had from nowhere else.
