@@ -174,3 +174,15 @@ fn requeued_waiters_are_woken_where_they_are() {
         sleepers.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }
+
+#[test]
+fn futex_wake_ups_and_signals_agree_on_who_ended_the_wait() {
+    explore(|| {
+        let (key, _) = new_keys();
+        let sleeper = spawn(move || futex::wait(key, 0, ANY_BIT, None, || Ok(0)));
+        sleeper.thread().interrupt();
+        let woken = futex::wake(key, 1, ANY_BIT);
+        let expected = if woken == 1 { Ok(()) } else { Err(Errno::ERESTARTSYS) };
+        assert_eq!(sleeper.join().unwrap(), expected);
+    });
+}
