@@ -141,8 +141,11 @@ static void execs(void) {
     TRY(execl(self, self, word, NULL));
     int script = MUST(open("script", O_WRONLY | O_CREAT | O_TRUNC, 0755));
     dprintf(script, "#! %s --print first\nexit 1\n", self);
-    TRY(execl("./script", "x", NULL));
     close(script);
+    int busy = MUST(open("busy", O_WRONLY | O_CREAT | O_TRUNC, 0755));
+    dprintf(busy, "#!/bin/true\n");
+    IN_CHILD("a program that is open for writing", execl("./busy", "x", NULL); _exit(errno));
+    close(busy);
     IN_CHILD("script", fflush(stdout); execle("./script", "ignored", "second", NULL, env));
     IN_CHILD("exec by a thread's process", fflush(stdout); pthread_t thread;
              pthread_create(&thread, NULL, wait_forever, NULL); sleep_ms(10);

@@ -126,9 +126,6 @@ pub fn lseek(fd: Fd, offset: i64, whence: u32) -> SysResult {
 
 #[inline]
 fn checked_slice(buffer: UserAddr, count: usize) -> Result<UserSlice> {
-    if (count as i64) < 0 {
-        return Err(Errno::EINVAL);
-    }
     buffer.check(count)?;
     Ok(UserSlice::new(buffer.0, count.min(MAX_COUNT)))
 }
