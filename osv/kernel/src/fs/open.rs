@@ -128,7 +128,8 @@ impl<'a> Caller<'a> {
         self.check(&parent, Access::WRITE | Access::EXECUTE)?;
         let new = self.new_inode(&parent, NewKind::Regular, mode & !self.context.umask())?;
         let inode = parent.inode().create_unnamed(&new)?;
-        let dentry = Dentry::new_unlinked(parent.dentry(), b"#tmpfile", inode, !flags.contains(OpenFlags::EXCL));
+        let name = alloc::format!("#{}", inode.metadata()?.ino);
+        let dentry = Dentry::new_unlinked(parent.dentry(), name.as_bytes(), inode, !flags.contains(OpenFlags::EXCL));
         let place = PathRef::new(parent.mount().clone(), dentry);
         open_checked(place, flags.difference(OpenFlags::TMPFILE))
     }
