@@ -15,6 +15,8 @@
 //! [`errno`] and [`sync`] serve all floors. The library is `no_std` outside its own tests, which run on the host.
 
 #![cfg_attr(not(test), no_std)]
+// The readers of these pages are those who work on the kernel: links to what is private serve them.
+#![allow(rustdoc::private_intra_doc_links)]
 
 extern crate alloc;
 

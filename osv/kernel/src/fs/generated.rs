@@ -448,7 +448,7 @@ mod tests {
 
     static ENTRIES: [Entry<()>; 3] = [
         Entry::file("version", |_, out| {
-            write!(out, "one {}\n", 1);
+            writeln!(out, "one {}", 1);
             Ok(())
         }),
         Entry::link("self", |_, out| {

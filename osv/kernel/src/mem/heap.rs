@@ -422,7 +422,7 @@ mod tests {
             for shift in 0..=11 {
                 let layout = Layout::from_size_align(size, 1 << shift).unwrap();
                 let class = class_for(layout).unwrap();
-                assert!(SIZES[class] as usize >= size && SIZES[class] as usize % layout.align() == 0);
+                assert!(SIZES[class] as usize >= size && (SIZES[class] as usize).is_multiple_of(layout.align()));
             }
         }
     }
@@ -456,7 +456,7 @@ mod tests {
                     let layout = Layout::from_size_align(size >> shift | 1, 1 << shift).unwrap();
                     // SAFETY: the size is not 0.
                     let object = unsafe { Heap.alloc(layout) };
-                    prop_assert!(!object.is_null() && object as usize % layout.align() == 0);
+                    prop_assert!(!object.is_null() && (object as usize).is_multiple_of(layout.align()));
                     // SAFETY: it is that large.
                     unsafe { object.write_bytes(number as u8, layout.size()) };
                     held.push((object, layout, number as u8));

@@ -103,7 +103,7 @@ impl Default for Limits {
             (Resource::RealTimePriority, Limit::new(0, 0)),
         ];
         for (resource, limit) in defaults {
-            #[expect(clippy::indexing_slicing, reason = "there is a place for every resource")]
+            #[allow(clippy::indexing_slicing, reason = "there is a place for every resource")]
             {
                 limits.0[resource as usize] = limit;
             }
@@ -112,7 +112,7 @@ impl Default for Limits {
     }
 }
 
-#[expect(clippy::indexing_slicing, reason = "there is a place for every resource")]
+#[allow(clippy::indexing_slicing, reason = "there is a place for every resource")]
 impl Limits {
     /// The limit of `resource`.
     pub fn get(&self, resource: Resource) -> Limit {

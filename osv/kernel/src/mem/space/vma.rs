@@ -614,7 +614,7 @@ mod tests {
         assert_eq!(vmas.insert(anon(500_000, 500_002, Prot::READ)).err(), Some(Errno::ENOMEM));
         assert_eq!(vmas.count(), MAX_AREAS);
         assert_eq!(vmas.find_gap(0, 131_076 * PAGE, 2 * PAGE, PAGE), Some(14 * PAGE));
-        vmas.remove(0, u64::MAX & !4095, |_| ()).unwrap();
+        vmas.remove(0, !4095, |_| ()).unwrap();
         assert_eq!((vmas.count(), vmas.total(), vmas.chunks.len()), (0, 0, 0));
     }
 
@@ -653,8 +653,8 @@ mod tests {
                         prop_assert_eq!(found, expected);
                     }
                 }
-                for page in 0..model.len() {
-                    prop_assert_eq!(vmas.find(page as u64 * PAGE).map(|area| area.prot), model[page]);
+                for (page, expected) in model.iter().enumerate() {
+                    prop_assert_eq!(vmas.find(page as u64 * PAGE).map(|area| area.prot), *expected);
                 }
                 let all = ranges(&vmas);
                 prop_assert!(all.windows(2).all(|pair| pair[0].1 <= pair[1].0));

@@ -64,7 +64,7 @@ impl Default for Actions {
     }
 }
 
-#[expect(clippy::indexing_slicing, reason = "there is a place for every signal")]
+#[allow(clippy::indexing_slicing, reason = "there is a place for every signal")]
 impl Actions {
     /// The action for `signal`.
     pub fn get(&self, signal: Signal) -> &Action {
