@@ -162,7 +162,8 @@ fn every_way_to_build_boots() {
     assert_eq!(user.succeed(&["run", "-q", "--profile", "small"]), "hello\n");
     assert_eq!(user.succeed(&["run", "-q", "--example", "example"]), "example 8\n");
     let size = fs::metadata(user.dir.with_extension("target").join("small/basic")).unwrap().len();
-    assert!(size < 5 << 19, "{size} bytes");
+    // What SPECIFICATION.md promises for now, and why it is not 2.5 MiB yet.
+    assert!(size <= 3 << 20, "{size} bytes");
 }
 
 #[test]
