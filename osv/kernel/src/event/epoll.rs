@@ -450,10 +450,12 @@ mod tests {
 
     fn ready(epoll: &Epoll, max: usize) -> Vec<u64> {
         let mut found = Vec::new();
-        epoll.wait(max, Some(Deadline::at(0)), |_, event| {
-            let _: () = found.push(event.data);
-            Ok(())
-        }).unwrap();
+        epoll
+            .wait(max, Some(Deadline::at(0)), |_, event| {
+                let _: () = found.push(event.data);
+                Ok(())
+            })
+            .unwrap();
         found
     }
 

@@ -6,6 +6,8 @@
 //! Source: syscall(2), and the man page that each handler names.
 
 mod args;
+#[cfg(test)]
+mod document;
 mod event;
 mod fs;
 mod futex;
