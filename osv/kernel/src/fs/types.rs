@@ -4,7 +4,6 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::erofs::{ErofsFs, Image};
 use super::ramfs::{self, RamFs};
 use super::{Caller, FileSystem};
 use crate::errno::{Errno, Result};
@@ -50,28 +49,12 @@ pub fn list() -> Vec<(&'static [u8], bool)> {
     TYPES.lock().iter().map(|(name, found)| (*name, found.needs_device)).collect()
 }
 
-/// Registers the types that the kernel has.
+/// Registers the types that need nothing but memory.
 pub fn register_own() {
     register("tmpfs", false, make_ram);
     register("ramfs", false, make_ram);
     register("overlay", false, super::overlay::make);
-    register("proc", false, |_| Ok(super::procfs::instance()));
-    register("sysfs", false, |_| Ok(super::sysfs::instance()));
     register("devtmpfs", false, |_| Ok(super::devfs::instance()));
-    register("9p", false, |request| Ok(super::ninep::NinePFs::mount(request.source, request.is_writable)?));
-    register("erofs", true, make_erofs);
-}
-
-/// An image in the memory that the boot loader filled (`ram`).
-fn make_erofs(request: &Request<'_>) -> Result<Arc<dyn FileSystem>> {
-    let image = match request.source {
-        b"ram" => {
-            let module = crate::arch::boot_info().modules().first().copied().ok_or(Errno::ENODEV)?;
-            Image::in_memory(module.start, module.end - module.start)?
-        }
-        _ => return Err(Errno::ENODEV),
-    };
-    Ok(ErofsFs::mount(image)?)
 }
 
 fn make_ram(request: &Request<'_>) -> Result<Arc<dyn FileSystem>> {
