@@ -5,7 +5,8 @@
 //! profile of the user's may leak into the kernel. The two build scripts share one target directory
 //! (cargo's own file lock serialises them), so a workspace that needs both builds the kernel once.
 //!
-//! `OSV_KERNEL_ELF=PATH` takes a finished kernel instead, which is what the CI uses to build it once.
+//! `OSV_KERNEL_ELF=PATH` takes a finished kernel instead. `OSV_KERNEL_PROFILE=kernel-dev` builds one for
+//! those who work on it: a change takes seconds instead of a minute, at half the speed (`Cargo.toml`).
 
 #![forbid(unsafe_code)]
 
@@ -50,6 +51,7 @@ pub struct Kernel {
 /// One sentence for the user, when the nested build fails or its result cannot be used.
 pub fn build() -> Result<Kernel, String> {
     println!("cargo:rerun-if-env-changed=OSV_KERNEL_ELF");
+    println!("cargo:rerun-if-env-changed=OSV_KERNEL_PROFILE");
     let elf = match env::var_os("OSV_KERNEL_ELF") {
         Some(path) => PathBuf::from(path),
         None => build_nested()?,
@@ -68,9 +70,10 @@ fn build_nested() -> Result<PathBuf, String> {
         println!("cargo:rerun-if-changed={}", root.join(source).display());
     }
     let target_dir = target_dir()?;
+    let profile = env::var("OSV_KERNEL_PROFILE").unwrap_or_else(|_| "kernel".to_owned());
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
-        .args(["build", "--bin", "osv-kernel", "--features", "image", "--profile", "kernel"])
+        .args(["build", "--bin", "osv-kernel", "--features", "image", "--profile", &profile])
         .args(["--target", TARGET, "--manifest-path"])
         .arg(&manifest)
         .arg("--target-dir")
@@ -82,7 +85,7 @@ fn build_nested() -> Result<PathBuf, String> {
     if !status.success() {
         return Err(format!("the kernel in {} did not build: see cargo's messages above", root.display()));
     }
-    Ok(target_dir.join(TARGET).join("kernel/osv-kernel"))
+    Ok(target_dir.join(TARGET).join(profile).join("osv-kernel"))
 }
 
 /// Removes from `command`'s environment whatever the outer cargo or its user has set for the outer build.
