@@ -52,6 +52,9 @@ fn compile(compiler: &str, source_name: &str, output: &str, flags: &[&str]) -> R
 /// Newer than its source and than the headers beside it.
 fn is_fresh(output: &Path, source: &Path) -> bool {
     let changed = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
-    let newest: Option<SystemTime> = changed(source).max(changed(&source.with_file_name("check.h")));
+    let beside = source.parent().and_then(|directory| fs::read_dir(directory).ok());
+    let headers = beside.into_iter().flatten().flatten().map(|entry| entry.path());
+    let headers = headers.filter(|path| path.extension().is_some_and(|extension| extension == "h"));
+    let newest: Option<SystemTime> = headers.chain([source.to_owned()]).filter_map(|path| changed(&path)).max();
     changed(output).is_some_and(|built| newest.is_some_and(|newest| built > newest))
 }

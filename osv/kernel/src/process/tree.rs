@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use super::session::Session;
+use super::signal::Signal;
 use super::status::ExitStatus;
 use super::structure::Process;
 use super::task::Task;
@@ -203,13 +204,15 @@ impl Tree {
         self.join_group(pid, pid, session);
     }
 
-    /// Gives all children of `pid` to `heir`; returns those that have ended already.
+    /// Gives all children of `pid` to `heir`, to whom their ends are `SIGCHLD` whatever they agreed with their parent;
+    /// returns those that have ended already.
     pub(super) fn hand_over_children(&mut self, pid: u32, heir: u32) -> Vec<u32> {
         let children = self.nodes.get_mut(&pid).map(|node| core::mem::take(&mut node.children)).unwrap_or_default();
         let mut ended = Vec::new();
         for &child in &children {
             if let Some(node) = self.nodes.get(&child) {
                 node.process.parent.store(heir, Ordering::Relaxed);
+                node.process.exit_signal.store(Signal::SIGCHLD.number(), Ordering::Relaxed);
                 if node.status.is_some() {
                     ended.push(child);
                 }
