@@ -28,6 +28,8 @@ pub enum Wiring<'a> {
         argv: &'a str,
         /// The same for the environment.
         envp: &'a str,
+        /// Descriptor of QEMU's monitor, if somebody wants to speak with it.
+        monitor: Option<i32>,
     },
     /// For the user to paste: all is on the serial line, which is the terminal; the program stands on the
     /// kernel's command line.
@@ -184,10 +186,14 @@ impl Arguments {
     }
 
     fn consoles(&mut self, vm: &Vm, wiring: &Wiring<'_>) {
-        let Wiring::Session { log, ports, .. } = wiring else {
+        let Wiring::Session { log, ports, monitor, .. } = wiring else {
             self.pair("-serial", "stdio");
             return;
         };
+        if let Some(fd) = monitor {
+            self.pair("-chardev", format!("socket,id=monitor,fd={fd}"));
+            self.pair("-mon", "chardev=monitor,mode=control");
+        }
         self.pair("-chardev", format!("socket,id=log,fd={log}"));
         self.pair("-serial", "chardev:log");
         self.pair("-device", format!("{},id=osv,max_ports=8", device("virtio-serial", vm.machine)));

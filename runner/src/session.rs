@@ -31,6 +31,9 @@ const FORWARDED: [i32; 6] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SI
 /// So many signals in so short a time mean that the guest does not listen.
 const IMPATIENCE: (usize, Duration) = (3, Duration::from_secs(2));
 
+/// So long may the kernel of a VM whose time is over show what it does.
+const DUMP_TIME: Duration = Duration::from_secs(10);
+
 /// What the kernel writes to the debug-exit device when it crashes.
 const CRASH_CODE: i32 = 0x63;
 
@@ -57,7 +60,7 @@ pub fn run(vm: &Vm) -> io::Result<Outcome> {
     let program = qemu::find().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, crate::install::advice()))?;
     check_memory(vm)?;
     let terminals = Terminals::of_this_process();
-    let wires = Wires::new(terminals)?;
+    let wires = Wires::new(terminals, vm.is_verbose)?;
     let argv = sys::memory_file(c"osv-argv", &strings(vm.argv.iter().map(|word| word.as_os_str())))?;
     let pairs = vm.env.iter().map(|(name, value)| {
         let mut pair = name.clone();
@@ -71,6 +74,7 @@ pub fn run(vm: &Vm) -> io::Result<Outcome> {
         ports: &wires.ports.iter().map(|(name, wire)| (*name, wire.theirs.as_raw_fd())).collect::<Vec<_>>(),
         argv: &sys::fd_path(argv.as_raw_fd()),
         envp: &sys::fd_path(envp.as_raw_fd()),
+        monitor: wires.monitor.as_ref().map(|wire| wire.theirs.as_raw_fd()),
     };
     let arguments = qemu::arguments(vm, &wiring);
     if vm.is_verbose {
@@ -88,13 +92,25 @@ pub fn run(vm: &Vm) -> io::Result<Outcome> {
     let log = KernelLog::start(wires.log.ours()?, vm.symbols.clone(), newline);
     let mut control = wires.port(port::CONTROL)?;
     listen(control.try_clone()?, events.clone());
+    let monitor = wires.monitor.as_ref().map(Wire::ours).transpose()?;
     let drains = connect(&wires, terminals, raw.is_some(), &events)?;
     drop(wires);
     let pid = child.pid();
     wait(child, events);
     send_window_size(&mut control, terminals);
-    let end =
-        Session { vm, control, terminals, pid, inbox, verdict: None, is_silent: false, impatience: Vec::new() }.run();
+    let end = Session {
+        vm,
+        control,
+        monitor,
+        terminals,
+        pid,
+        inbox,
+        verdict: None,
+        is_silent: false,
+        was_asked: false,
+        impatience: Vec::new(),
+    }
+    .run();
     for drain in drains {
         let _ = drain.join();
     }
@@ -152,11 +168,13 @@ impl End {
 struct Session<'a> {
     vm: &'a Vm,
     control: UnixStream,
+    monitor: Option<UnixStream>,
     terminals: Terminals,
     pid: u32,
     inbox: Receiver<Event>,
     verdict: Option<Outcome>,
     is_silent: bool,
+    was_asked: bool,
     impatience: Vec<Instant>,
 }
 
@@ -178,8 +196,11 @@ impl Session<'_> {
                 Ok(Event::Signal(signal)) => self.on_signal(signal),
                 Ok(Event::Escape) => self.kill(Outcome::Signaled(libc::SIGKILL)),
                 Err(RecvTimeoutError::Timeout) => {
-                    deadline = None;
-                    self.kill(Outcome::TimedOut);
+                    self.verdict.get_or_insert(Outcome::TimedOut);
+                    deadline = self.ask_what_it_does();
+                    if deadline.is_none() {
+                        self.kill(Outcome::TimedOut);
+                    }
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     let status = Err(io::Error::other("lost sight of QEMU"));
@@ -187,6 +208,18 @@ impl Session<'_> {
                 }
             }
         }
+    }
+
+    /// Interrupts the guest, so that its kernel shows what everybody does. Until when that takes; `None` if it was
+    /// asked before, or there is nobody to ask.
+    fn ask_what_it_does(&mut self) -> Option<Instant> {
+        const QUESTION: &str = "{\"execute\":\"qmp_capabilities\"}\n{\"execute\":\"inject-nmi\"}\n";
+        if self.was_asked {
+            return None;
+        }
+        self.was_asked = true;
+        self.monitor.as_mut()?.write_all(QUESTION.as_bytes()).ok()?;
+        Some(Instant::now() + DUMP_TIME)
     }
 
     /// The control port's last lines may be on their way when QEMU is gone already.
@@ -255,10 +288,11 @@ impl Wire {
 struct Wires {
     log: Wire,
     ports: Vec<(&'static str, Wire)>,
+    monitor: Option<Wire>,
 }
 
 impl Wires {
-    fn new(terminals: Terminals) -> io::Result<Self> {
+    fn new(terminals: Terminals, has_monitor: bool) -> io::Result<Self> {
         let mut ports = vec![(port::CONTROL, Wire::new()?)];
         for (name, _) in terminals.streams() {
             ports.push((name, Wire::new()?));
@@ -266,7 +300,8 @@ impl Wires {
         if terminals.descriptor().is_some() {
             ports.push((port::TTY, Wire::new()?));
         }
-        Ok(Self { log: Wire::new()?, ports })
+        let monitor = has_monitor.then(Wire::new).transpose()?;
+        Ok(Self { log: Wire::new()?, ports, monitor })
     }
 
     fn port(&self, name: &str) -> io::Result<UnixStream> {

@@ -25,6 +25,7 @@ pub mod bootchart;
 pub mod cmdline;
 pub mod cpus;
 pub mod drivers;
+pub mod dump;
 pub mod errno;
 pub mod event;
 pub mod first_program;

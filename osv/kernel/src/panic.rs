@@ -83,8 +83,8 @@ fn describe() {
     describe(&mut |line| kprintln!("osv: {line}"));
 }
 
-/// Prints the return addresses along the frame pointers, as long as these stay in the kernel's half and go upwards.
-fn backtrace(rip: Option<u64>, mut frame_pointer: u64) {
+/// Prints the return addresses along the frame pointers, `rip` first, as long as these stay in the kernel's half and go upwards.
+pub fn backtrace(rip: Option<u64>, mut frame_pointer: u64) {
     let mut number = 0;
     let mut line = |address: u64| {
         kprintln!("  #{number} {address:#018x}");

@@ -8,7 +8,7 @@ use crate::mem::space::{Access, Fault};
 use crate::mem::{self, layout, stack, tlb};
 use crate::process::signal::fault::{PageFaultCause, on_exception, on_page_fault};
 use crate::process::{self, signal};
-use crate::{cpus, panic, sched, syscall};
+use crate::{cpus, dump, panic, sched, syscall};
 
 /// Puts the upcalls in force. `has_strace` chooses the table of system calls that prints them.
 ///
@@ -23,8 +23,8 @@ pub unsafe fn install(has_strace: bool) {
         page_fault,
         exception,
         interrupt,
+        nmi: dump::on_nmi,
         ap_main: cpus::ap_main,
-        ..Upcalls::NONE
     };
     // SAFETY:
     // - the caller vouches for it.

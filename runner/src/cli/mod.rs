@@ -98,7 +98,8 @@ pub struct VmOptions {
     /// The machine: q35, pc or microvm [default: q35]
     #[arg(long)]
     machine: Option<Machine>,
-    /// End the VM after this many seconds, with status 124
+    /// End the VM after this many seconds, with status 124 (with --verbose, show what each thread
+    /// does by then)
     #[arg(long, value_parser = parse_seconds, value_name = "SECONDS")]
     timeout: Option<Duration>,
     /// Wait for a debugger on this TCP port

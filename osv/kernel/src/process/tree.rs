@@ -51,6 +51,13 @@ pub(super) struct Group {
     members: Vec<u32>,
 }
 
+/// Shows each task to `show`, unless the tree is locked: for diagnostics that must not wait.
+pub fn try_each_task(mut show: impl FnMut(&Arc<Task>)) -> bool {
+    let Some(tree) = TREE.try_lock() else { return false };
+    tree.tasks.values().for_each(&mut show);
+    true
+}
+
 /// Takes the tree's lock.
 pub(super) fn lock() -> SpinLockGuard<'static, Tree, IrqOff> {
     TREE.lock()

@@ -137,6 +137,21 @@ impl Thread {
         self.wake();
     }
 
+    /// Whether a CPU runs it; a hint for diagnostics.
+    pub fn is_on_cpu(&self) -> bool {
+        self.on_cpu.load(Ordering::Relaxed)
+    }
+
+    /// What it does, in a word, for diagnostics.
+    pub fn doing(&self) -> &'static str {
+        match self.state.load(Ordering::Relaxed) {
+            _ if self.is_on_cpu() => "runs",
+            state if state == State::Runnable as u8 => "waits for a CPU",
+            state if state == State::Blocked as u8 => "sleeps",
+            _ => "is dead",
+        }
+    }
+
     /// A number that no other thread of this kernel has or had.
     pub fn id(&self) -> u64 {
         self.id

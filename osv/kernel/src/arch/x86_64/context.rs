@@ -194,6 +194,22 @@ impl Context {
     }
 }
 
+impl Context {
+    /// Where it goes on when it runs again, and the frame pointer there. Only to show it: a context that was switched
+    /// to in the meantime gives a place that it has left.
+    pub fn where_it_waits(&self) -> Option<(u64, u64)> {
+        let rsp = self.saved_rsp.load(Relaxed);
+        if rsp < crate::mem::layout::DIRECT_MAP || !rsp.is_multiple_of(8) {
+            return None;
+        }
+        // SAFETY:
+        // - `switch_stacks` left six registers and its return address there, RBP being the first that it pushed;
+        // - the stack stays mapped as long as the thread that owns this context.
+        let [frame_pointer, rip] = unsafe { ((rsp + 40) as *const [u64; 2]).read_volatile() };
+        Some((rip, frame_pointer))
+    }
+}
+
 /// Makes `context` the current one without a switch: for code that has booted a CPU and becomes a thread.
 pub fn set_current(context: &'static Context) {
     percpu::this().set_current(context);
