@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
@@ -29,19 +30,15 @@ impl KernelLog {
     pub fn start(from_guest: UnixStream, symbols: Option<PathBuf>, newline: &'static str) -> Self {
         let crash = Arc::new(Mutex::new(None));
         let seen = Arc::clone(&crash);
+        let lines = read_lines(from_guest);
         let thread = thread::spawn(move || {
             let mut names = Names { path: symbols, table: None };
-            let mut reader = BufReader::new(from_guest);
-            let mut line = Vec::new();
-            while matches!(std::io::Read::take(&mut reader, LINE_MAX).read_until(b'\n', &mut line), Ok(1..)) {
-                let text = String::from_utf8_lossy(&line);
-                let text = text.trim_end_matches(['\r', '\n']);
+            for text in lines {
                 if let Some((_, reason)) = text.split_once(CRASH_MARK) {
                     seen.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert_with(|| reason.to_owned());
                 }
-                let named = names.name(text);
+                let named = names.name(&text);
                 let _ = write!(std::io::stderr(), "{text}{named}{newline}");
-                line.clear();
             }
         });
         Self { thread, crash }
@@ -52,6 +49,24 @@ impl KernelLog {
         let _ = self.thread.join();
         self.crash.lock().unwrap_or_else(|e| e.into_inner()).take()
     }
+}
+
+/// Takes the lines out of the socket as they come: naming addresses takes its time, and the guest does not wait for long
+/// for room on its serial line.
+fn read_lines(from_guest: UnixStream) -> Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        let mut reader = BufReader::new(from_guest);
+        let mut line = Vec::new();
+        while matches!(std::io::Read::take(&mut reader, LINE_MAX).read_until(b'\n', &mut line), Ok(1..)) {
+            let text = String::from_utf8_lossy(&line);
+            if sender.send(text.trim_end_matches(['\r', '\n']).to_owned()).is_err() {
+                return;
+            }
+            line.clear();
+        }
+    });
+    lines
 }
 
 /// Names addresses, and reads the symbols when the first is asked for.

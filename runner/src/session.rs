@@ -32,7 +32,7 @@ const FORWARDED: [i32; 6] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SI
 const IMPATIENCE: (usize, Duration) = (3, Duration::from_secs(2));
 
 /// So long may the kernel of a VM whose time is over show what it does.
-const DUMP_TIME: Duration = Duration::from_secs(10);
+const DUMP_TIME: Duration = Duration::from_secs(3);
 
 /// What the kernel writes to the debug-exit device when it crashes.
 const CRASH_CODE: i32 = 0x63;
