@@ -6,7 +6,7 @@
 //! stable the same binaries replay files, such as a crash that was found: `cargo run -p osv-fuzz --bin elf FILE…`;
 //! and `tests/smoke.rs` tries a fixed number of random and of slightly damaged inputs in every CI run.
 
-use osv_kernel::arch::{BootInfo, Physical, parse_pvh};
+use osv_kernel::arch::{BootInfo, Physical, parse_linux, parse_multiboot1, parse_multiboot2, parse_pvh};
 use osv_kernel::cmdline::Options;
 use osv_kernel::drivers::acpi::{self, Platform};
 use osv_kernel::fs::erofs::format::{self, DirBlock, Inode, Superblock};
@@ -68,20 +68,23 @@ pub fn cmdline(bytes: &[u8]) {
     let _ = Options::parse(bytes);
 }
 
-/// What a PVH boot loader left in memory; the first eight bytes say where.
+/// What a boot loader left in memory, by each protocol; the first eight bytes say where.
 ///
 /// # Panics
 ///
 /// If the memory map that results is not in order.
 pub fn boot_info(bytes: &[u8]) {
     let Some((addr, _)) = bytes.split_first_chunk() else { return };
-    let mut info = BootInfo::empty();
-    if parse_pvh(&Memory(bytes), u64::from_le_bytes(*addr), &mut info).is_ok() {
-        let regions = info.memory.regions();
-        assert!(regions.iter().all(|region| region.start < region.end));
-        assert!(regions.windows(2).all(|pair| pair[0].end <= pair[1].start));
+    let addr = u64::from_le_bytes(*addr);
+    for parse in [parse_pvh, parse_linux, parse_multiboot1, parse_multiboot2] {
+        let mut info = BootInfo::empty();
+        if parse(&Memory(bytes), addr, &mut info).is_ok() {
+            let regions = info.memory.regions();
+            assert!(regions.iter().all(|region| region.start < region.end));
+            assert!(regions.windows(2).all(|pair| pair[0].end <= pair[1].start));
+        }
+        assert!(info.modules().iter().all(|module| module.start < module.end));
     }
-    assert!(info.modules().iter().all(|module| module.start < module.end));
 }
 
 /// The firmware's tables, with the root pointer at the address that the first eight bytes name.

@@ -62,10 +62,41 @@ smoke!(
     cmdline,
     [b"--quiet --rootfs=9p:root --env=A=1 --mount-fs=9p,tag,/path,ro --cwd='/a b' prog \"x y\" z".to_vec()]
 );
-smoke!(boot_info, [pvh()]);
+smoke!(boot_info, [pvh(), zero_page(), multiboot1(), multiboot2()]);
 smoke!(acpi, [acpi_tables()]);
 smoke!(erofs, [directory_block(), vec![1; 200]]);
 smoke!(ninep, (0..6).map(ninep_reply));
+
+/// Memory of `size` bytes with the address 8 at its start, and numbers of 32 bits at given places.
+fn memory(size: usize, numbers: &[(usize, u32)]) -> Vec<u8> {
+    let mut bytes = vec![0; size];
+    bytes[0] = 8;
+    for &(at, number) in numbers {
+        bytes[8 + at..8 + at + 4].copy_from_slice(&number.to_le_bytes());
+    }
+    bytes
+}
+
+/// Linux' zero page with a command line, a RAM disk, and two entries in its memory map.
+fn zero_page() -> Vec<u8> {
+    let magic = u32::from_le_bytes(*b"HdrS");
+    let map = [(0x1e8, 2), (0x2d8, 0x9000), (0x2e0, 1), (0x2e4, 0x10_0000), (0x2ec, 0x10_0000), (0x2f4, 1)];
+    let head = [(0x202, magic), (0x218, 0x50_0000), (0x21c, 0x1000), (0x228, 8), (0x1c0, 0x3436_4c45), (0x1c4, 16)];
+    memory(4200, &[&head[..], &map].concat())
+}
+
+/// Multiboot's first table with a command line, a module and one entry in its memory map.
+fn multiboot1() -> Vec<u8> {
+    let head = [(0, 0x4c), (16, 8), (20, 1), (24, 120), (44, 24), (48, 140), (64, 8)];
+    memory(200, &[&head[..], &[(112, 0x50_0000), (116, 0x51_0000), (132, 20), (140, 0x10_0000), (148, 1)]].concat())
+}
+
+/// A list of multiboot's tags: command line, module, memory map, ACPI's root.
+fn multiboot2() -> Vec<u8> {
+    let tags = [(0, 160), (8, 1), (12, 11), (24, 3), (28, 17), (32, 0x50_0000), (36, 0x51_0000), (48, 6), (52, 40)];
+    let rest = [(56, 24), (64, 0), (72, 0x10_0000), (80, 1), (88, 15), (92, 44), (136, 0), (140, 8)];
+    memory(200, &[&tags[..], &rest].concat())
+}
 
 /// A small ELF file with an interpreter and two segments.
 fn program(kind: u16) -> Vec<u8> {

@@ -5,6 +5,8 @@
 //! runner passes programs by fw_cfg instead, where any bytes may stand; what is here is for boot loaders and hands.
 //! Bytes are bytes: nothing has to be UTF-8, and no input makes the parser panic.
 
+mod loader;
+
 use crate::sync::Once;
 use alloc::vec::Vec;
 
@@ -33,6 +35,11 @@ pub struct Options {
     pub exe: Option<Vec<u8>>,
     /// The program and its arguments; empty if the command line names none.
     pub program: Vec<Vec<u8>>,
+}
+
+/// Whether a command line says nothing but what boot loaders put there by themselves.
+pub fn is_silent(line: &[u8]) -> bool {
+    loader::without_devices(loader::skip_words(line)).is_empty()
 }
 
 /// The kernel's options in a program's configuration, which is lines of `key=value`.
@@ -94,7 +101,7 @@ impl Options {
         let mut options = Options::default();
         let mut rest = line;
         loop {
-            rest = rest.trim_ascii_start();
+            rest = loader::skip_words(rest);
             if !rest.starts_with(b"--") {
                 break;
             }
@@ -107,7 +114,7 @@ impl Options {
                 return Err(BadOption(word));
             }
         }
-        options.program = program_words(rest);
+        options.program = program_words(loader::without_devices(rest));
         Ok(options)
     }
 

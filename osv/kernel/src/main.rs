@@ -61,7 +61,7 @@ fn kernel_main(boot: &'static BootInfo, problem: Option<BootError>) -> ! {
 /// says nothing. A wrong one ends the VM with the list of options.
 fn options(boot: &'static BootInfo) -> Options {
     let line = match boot.cmdline() {
-        [] => cmdline::from_configuration(configuration(boot)),
+        line if cmdline::is_silent(line) => cmdline::from_configuration(configuration(boot)),
         line => line,
     };
     cmdline::remember(line);
@@ -95,7 +95,7 @@ extern "C" fn boot_thread(_: usize) -> ! {
         sched::selftest::run_all();
         arch::power::debug_exit(0);
     }
-    drivers::init_devices(cmdline::text());
+    drivers::init_devices(arch::boot_info().cmdline());
     bootchart::done("devices");
     fs::console::init().expect("memory for the console's threads");
     // The command line was checked by `options`.

@@ -1,8 +1,10 @@
 //! The first instructions: from a boot loader's 32-bit protected mode to Rust.
 //!
-//! A hypervisor that knows PVH jumps to `pvh_entry` with paging off and EBX pointing to its `hvm_start_info`.
-//! Each boot protocol has such an entry of a few lines, which loads ESI with the physical address of its
-//! information and EBX with a [`Protocol`] number; what follows is shared: page tables that map the first 4 GiB
+//! Each boot protocol has an entry of a few lines, which loads ESI with the physical address of its information and
+//! EBX with a [`Protocol`] number. The entries stand at fixed places, 16 bytes apart from the image's first byte on
+//! (`osv-kernel-build` and the linker scripts repeat them), so that whoever writes a header for a boot loader needs no
+//! symbols. Linux' 64-bit protocol enters in long mode on page tables of which little is known: it goes back to where the
+//! others start. What follows is shared: page tables that map the first 4 GiB
 //! three times over (identity, [`DIRECT_MAP`](super::layout::DIRECT_MAP), kernel), long mode, SSE, a cleared
 //! `.bss`, a stack. An application processor comes in real mode and joins where the page tables are there; it has
 //! no protocol (EBX = 0) and takes the stack that [`smp`](super::smp) offers it. Nothing is assumed to be zero,
@@ -16,6 +18,12 @@
 pub enum Protocol {
     /// Xen's PVH: `hvm_start_info`.
     Pvh = 1,
+    /// Linux: the zero page.
+    Linux = 2,
+    /// Multiboot, version 1.
+    Multiboot1 = 3,
+    /// Multiboot, version 2.
+    Multiboot2 = 4,
 }
 
 impl Protocol {
@@ -23,6 +31,9 @@ impl Protocol {
     pub const fn from_number(n: u32) -> Option<Self> {
         match n {
             1 => Some(Self::Pvh),
+            2 => Some(Self::Linux),
+            3 => Some(Self::Multiboot1),
+            4 => Some(Self::Multiboot2),
             _ => None,
         }
     }
@@ -57,16 +68,65 @@ boot_stack_bottom:
     .skip 32768
 boot_stack_top:
 
-    .section .boot, "ax"
+    .section .boot.entries, "ax"
+    .code64
+linux_entry_64:                         # RSI = zero page
+    jmp leave_long_mode
+    .balign 16
     .code32
+linux_entry_32:                         # ESI = zero page
+    movl ${linux}, %ebx
+    jmp boot_common
+    .balign 16
+multiboot_entry:                        # EAX = magic number, EBX = information
+    jmp multiboot
+    .balign 16
     .globl pvh_entry
-pvh_entry:
-    cli
-    cld
+pvh_entry:                              # EBX = hvm_start_info
     movl %ebx, %esi
     movl ${pvh}, %ebx
+    jmp boot_common
+
+    .section .boot, "ax"
+multiboot:
+    movl %ebx, %esi
+    movl ${multiboot1}, %ebx
+    cmpl $0x36d76289, %eax
+    jne boot_common
+    movl ${multiboot2}, %ebx
+    jmp boot_common
+
+    .code64
+leave_long_mode:
+    cli
+    movq %rsi, %rax                     # out of reach is as good as nowhere
+    shrq $32, %rax
+    jz 1f
+    movl $-1, %esi
+1:  movq %cr4, %rax                     # paging cannot be left with PCIDE on
+    andq $~0x20000, %rax
+    movq %rax, %cr4
+    lgdtq boot_gdtr - BASE
+    movl $(boot_stack_top - BASE), %esp
+    pushq $0x18
+    pushq $(2f - BASE)
+    lretq
+    .code32
+2:  movl $0x10, %eax
+    movl %eax, %ss
+    movl %eax, %ds
+    movl %eax, %es
+    movl $0x11, %eax                    # ET, PE
+    movl %eax, %cr0
+    movl $0xc0000080, %ecx
+    rdmsr
+    andl $~0x100, %eax                  # EFER: no LME
+    wrmsr
+    movl ${linux}, %ebx
 
 boot_common:
+    cli
+    cld
     movl $(boot_stack_top - BASE), %esp
     rdtsc
     pushl %edx
@@ -213,6 +273,9 @@ boot_gdtr:
     .text
 "#,
     pvh = const Protocol::Pvh as u32,
+    linux = const Protocol::Linux as u32,
+    multiboot1 = const Protocol::Multiboot1 as u32,
+    multiboot2 = const Protocol::Multiboot2 as u32,
     start = sym super::start,
     ap_start = sym super::smp::ap_start,
     ap_offer = sym super::smp::OFFER,

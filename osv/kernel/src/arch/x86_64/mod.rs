@@ -41,7 +41,10 @@ pub mod vector;
 
 use core::cell::UnsafeCell;
 
-pub use boot::{BootError, BootInfo, Handoff, MemoryKind, MemoryMap, MemoryRegion, Module, Physical, parse_pvh};
+pub use boot::{
+    BootError, BootInfo, Handoff, MemoryKind, MemoryMap, MemoryRegion, Module, Physical, parse_linux, parse_multiboot1,
+    parse_multiboot2, parse_pvh,
+};
 pub use context::{Context, fs_base, gs_base, set_current, set_fs_base, set_gs_base, switch, work};
 pub use cpu::*;
 pub use features::{Features, features};
