@@ -214,6 +214,9 @@ static void advice(void) {
     TRY(mincore(populated + 1, PAGE, resident));
     TRY(mlock(populated, PAGE));
     TRY(munlock(populated, PAGE));
+    TRY(mlock(populated, 4 * PAGE));
+    TRY(mlock(populated, PAGE));
+    TRY(munlock(populated, 4 * PAGE));
     char *start = sbrk(0);
     TRUE(sbrk(100 * PAGE) == start);
     memset(start, 5, 100 * PAGE);

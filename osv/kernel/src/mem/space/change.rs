@@ -142,7 +142,7 @@ impl AddressSpace {
     /// Populates what the program can access in a range; holes and forbidden areas are left out.
     fn populate_accessible(&self, start: u64, end: u64) -> Result<()> {
         let mut at = start;
-        loop {
+        while at < end {
             let (from, to) = {
                 let areas = self.areas.read();
                 let mut rest = areas.vmas.overlapping(at, end).filter(|area| !area.prot.is_empty());
@@ -157,6 +157,7 @@ impl AddressSpace {
             }
             at = to;
         }
+        Ok(())
     }
 }
 
