@@ -2,9 +2,9 @@
 //! scripts, the command line, what the boot loader and the firmware left in memory, a 9P server's replies,
 //! the structures of a root image.
 //!
-//! `cargo +nightly fuzz run elf` (from the workspace's root, with `cargo install cargo-fuzz`) lets libFuzzer choose the bytes. On
-//! stable the same binaries replay files, such as a crash that was found: `cargo run -p osv-fuzz --bin elf FILE…`;
-//! and `tests/smoke.rs` tries a fixed number of random and of slightly damaged inputs in every CI run.
+//! `fuzz/run elf` lets libFuzzer choose the bytes, with the stable compiler. `cargo run -p osv-fuzz --bin elf FILE…`
+//! replays files, such as a crash that was found, and `tests/smoke.rs` tries a fixed number of random and of slightly
+//! damaged inputs in every CI run.
 
 use osv_kernel::arch::{BootInfo, Physical, parse_linux, parse_multiboot1, parse_multiboot2, parse_pvh};
 use osv_kernel::cmdline::Options;
