@@ -7,7 +7,7 @@
 //! damaged inputs in every CI run.
 
 use osv_kernel::arch::{BootInfo, Physical, parse_linux, parse_multiboot1, parse_multiboot2, parse_pvh};
-use osv_kernel::cmdline::Options;
+use osv_kernel::cmdline::{self, Command, Options};
 use osv_kernel::drivers::acpi::{self, Platform};
 use osv_kernel::fs::erofs::format::{self, DirBlock, Inode, Superblock};
 use osv_kernel::fs::ninep::codec::{Call, Reply};
@@ -63,9 +63,17 @@ pub fn script(bytes: &[u8]) {
 }
 
 /// The kernel's command line.
+///
+/// # Panics
+///
+/// If a command has no name.
 pub fn cmdline(bytes: &[u8]) {
     // Any answer is right, as long as there is one.
-    let _ = Options::parse(bytes);
+    if let Ok(options) = Options::parse(bytes) {
+        let commands = Command::parse_line(&options.line, &options.environment);
+        assert!(commands.iter().all(|command| !command.words.is_empty()), "a command has a name");
+        let _ = cmdline::script::parse(&options.line, &options.environment);
+    }
 }
 
 /// What a boot loader left in memory, by each protocol; the first eight bytes say where.

@@ -149,19 +149,14 @@ impl Arguments {
         if let Some(initrd) = &vm.initrd {
             self.pair("-initrd", initrd);
         }
-        let mut line = vm.command_line();
-        match wiring {
+        let line = match wiring {
             Wiring::Session { argv, envp, .. } => {
                 self.pair("-fw_cfg", joined("name=opt/org.osv/argv,file=", OsStr::new(argv), ""));
                 self.pair("-fw_cfg", joined("name=opt/org.osv/envp,file=", OsStr::new(envp), ""));
+                vm.command_line()
             }
-            Wiring::Terminal => {
-                for argument in &vm.argv {
-                    line.push(" ");
-                    line.push(quote(argument));
-                }
-            }
-        }
+            Wiring::Terminal => vm.command_line_with_program(),
+        };
         if !line.is_empty() {
             self.pair("-append", line);
         }

@@ -186,6 +186,32 @@ impl Vm {
         }
         OsString::from_vec(line)
     }
+
+    /// The command line with the program behind the options, each word in double quotes if it has to be.
+    pub fn command_line_with_program(&self) -> OsString {
+        let mut line = self.command_line().into_vec();
+        if self.argv.first().is_some_and(|name| name.as_bytes().starts_with(b"--")) {
+            line.extend(b" --");
+        }
+        for word in &self.argv {
+            line.push(b' ');
+            let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./,:=+@%".contains(byte);
+            if !word.is_empty() && word.as_bytes().iter().all(is_plain) {
+                line.extend(word.as_bytes());
+                continue;
+            }
+            line.push(b'"');
+            for &byte in word.as_bytes() {
+                match byte {
+                    b'"' | b'\\' | b'$' => line.extend([b'\\', byte]),
+                    b'\n' => line.extend(b"\\n"),
+                    _ => line.push(byte),
+                }
+            }
+            line.push(b'"');
+        }
+        OsString::from_vec(line)
+    }
 }
 
 fn default_cpus() -> usize {
@@ -213,5 +239,8 @@ mod tests {
         vm.option("--quiet", "");
         vm.option("--cwd", "/a b\\c");
         assert_eq!(vm.command_line(), "--quiet --cwd=/a\\ b\\\\c");
+        vm.argv = ["/bin/sh", "-c", "echo $A; \"b\"\n", ""].map(OsString::from).to_vec();
+        let line = vm.command_line_with_program();
+        assert_eq!(line, "--quiet --cwd=/a\\ b\\\\c /bin/sh -c \"echo \\$A; \\\"b\\\"\\n\" \"\"");
     }
 }

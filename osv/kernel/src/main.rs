@@ -9,15 +9,15 @@ extern crate alloc;
 use alloc::vec::Vec;
 
 use osv_kernel::arch::{self, BootError, BootInfo, Module, Physical};
-use osv_kernel::cmdline::{self, MountOption, Options};
+use osv_kernel::cmdline::{self, BadOption, Console, MountOption, Options};
 use osv_kernel::drivers::io::FirmwareMemory;
-use osv_kernel::errno::Result;
+use osv_kernel::errno;
 use osv_kernel::fs::init::{ExtraMount, RootConfig};
 use osv_kernel::fs::{self, FsContext};
 use osv_kernel::log::{self, Level};
 use osv_kernel::mem::heap::Heap;
 use osv_kernel::sched::{self, CpuMask, NewThread};
-use osv_kernel::{bootchart, cpus, drivers, first_program, kprintln, mem, upcalls};
+use osv_kernel::{bootchart, cpus, drivers, first_program, kprintln, mem, panic, upcalls};
 
 #[global_allocator]
 static HEAP: Heap = Heap;
@@ -37,17 +37,19 @@ fn kernel_main(boot: &'static BootInfo, problem: Option<BootError>) -> ! {
         arch::selftest::run_all(boot.cmdline());
     }
     let options = options(boot);
-    log::set_level(match (options.is_verbose, options.is_quiet) {
-        (true, _) => Level::Debug,
-        (false, true) => Level::Warn,
-        (false, false) => Level::Info,
-    });
+    let level = match &options {
+        Ok(options) if options.is_verbose => Level::Debug,
+        Ok(options) if options.is_quiet => Level::Warn,
+        _ => Level::Info,
+    };
+    log::set_level(level);
     offer_images(boot);
     // SAFETY:
     // - this is the boot CPU, the only one yet, and interrupts have never been on.
-    unsafe { upcalls::install(options.has_strace) };
+    unsafe { upcalls::install(options.as_ref().is_ok_and(|options| options.has_strace)) };
     drivers::init(boot).expect("interrupt controllers and clock");
     bootchart::done("interrupt controllers and clock");
+    give_help(options);
     sched::init_cpu().expect("memory for the first thread");
     cpus::start_others();
     bootchart::done("CPUs");
@@ -58,21 +60,14 @@ fn kernel_main(boot: &'static BootInfo, problem: Option<BootError>) -> ! {
 }
 
 /// What the command line says, or the configuration of the program that came with the kernel where the boot loader
-/// says nothing. A wrong one ends the VM with the list of options.
-fn options(boot: &'static BootInfo) -> Options {
+/// says nothing.
+fn options(boot: &'static BootInfo) -> Result<Options, BadOption> {
     let line = match boot.cmdline() {
         line if cmdline::is_silent(line) => cmdline::from_configuration(configuration(boot)),
         line => line,
     };
     cmdline::remember(line);
-    match Options::parse(line) {
-        Ok(options) if options.wants_help => give_help(),
-        Ok(options) => options,
-        Err(cmdline::BadOption(option)) => {
-            kprintln!("osv: unknown option {}", option.escape_ascii());
-            give_help()
-        }
-    }
+    Options::parse(line)
 }
 
 /// The configuration of the program that came with the kernel.
@@ -82,10 +77,23 @@ fn configuration(boot: &BootInfo) -> &'static [u8] {
     MEMORY.bytes(start, end.saturating_sub(start) as usize).unwrap_or_default()
 }
 
-fn give_help() -> ! {
+/// Prints the list of options and ends the VM, if the command line asks for it or has an option that is none.
+fn give_help(options: Result<Options, BadOption>) {
+    let code = match options {
+        Ok(options) if options.wants_help => 0,
+        Ok(options) => {
+            if options.powers_off_on_abort {
+                panic::power_off_on_abort();
+            }
+            return;
+        }
+        Err(BadOption(option)) => {
+            kprintln!("osv: unknown option {}", option.escape_ascii());
+            1
+        }
+    };
     kprintln!("{}", cmdline::HELP);
-    arch::power::debug_exit(1);
-    arch::power::reset()
+    drivers::power::power_off(code)
 }
 
 /// The rest of the boot, on a thread that may sleep.
@@ -97,9 +105,9 @@ extern "C" fn boot_thread(_: usize) -> ! {
     }
     drivers::init_devices(arch::boot_info().cmdline());
     bootchart::done("devices");
-    fs::console::init().expect("memory for the console's threads");
-    // The command line was checked by `options`.
+    // The command line was checked by `give_help`.
     let options = Options::parse(cmdline::text()).unwrap_or_default();
+    fs::console::init(options.console == Console::Serial).expect("memory for the console's threads");
     if !options.is_quiet {
         greet();
     }
@@ -120,7 +128,7 @@ extern "C" fn boot_thread(_: usize) -> ! {
 }
 
 /// The tree of the first program, as the command line asks for it.
-fn mount_root(options: &Options) -> Result<FsContext> {
+fn mount_root(options: &Options) -> errno::Result<FsContext> {
     let mounts: Vec<_> = options.mounts.iter().map(extra_mount).collect();
     fs::init::init(&RootConfig { rootfs: options.rootfs.as_deref().unwrap_or(b"embedded"), mounts: &mounts })
 }

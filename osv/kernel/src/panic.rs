@@ -3,17 +3,18 @@
 //! A panic or a fault inside the kernel prints what happened, the CPU, the thread and program that the upper
 //! floors name through [`set_describe`], and the return addresses along the frame pointers in lines like `  #3
 //! 0xffffffff80123456`, which the runner turns into names. Then the VM ends through the debug-exit device with
-//! [`power::CRASH`]. A panic during a panic ends it at once.
+//! [`power::CRASH`], or where there is none by a reset; or by switching the machine off if the command line asks for
+//! that. A panic during a panic ends it at once.
 
 use crate::{
     arch::{self, TrapFrame, layout, power},
-    drivers::serial,
+    drivers::{self, serial},
     kprintln,
 };
 use core::{
     fmt,
     sync::atomic::{
-        AtomicPtr, AtomicU32,
+        AtomicBool, AtomicPtr, AtomicU32,
         Ordering::{Acquire, Relaxed, Release},
     },
 };
@@ -26,10 +27,16 @@ pub type Describe = fn(&mut dyn FnMut(fmt::Arguments));
 
 static DESCRIBE: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 static DEPTH: AtomicU32 = AtomicU32::new(0);
+static POWERS_OFF: AtomicBool = AtomicBool::new(false);
 
 /// Names the function that tells thread and program. It is called in the worst of situations: it must take no lock.
 pub fn set_describe(describe: Describe) {
     DESCRIBE.store(describe as *mut (), Release);
+}
+
+/// Has the machine switched off after the last words, instead of reset. Needs the platform.
+pub fn power_off_on_abort() {
+    POWERS_OFF.store(true, Relaxed);
 }
 
 /// Prints last words and ends the VM. `frame_pointer` is where the backtrace starts, `rip` its first line.
@@ -41,6 +48,9 @@ pub fn die(what: fmt::Arguments, rip: Option<u64>, frame_pointer: u64) -> ! {
             kprintln!("\nosv: kernel crash: {what}");
             describe();
             backtrace(rip, frame_pointer);
+            if POWERS_OFF.load(Relaxed) {
+                drivers::power::power_off(power::CRASH);
+            }
         }
         1 => kprintln!("osv: another crash while reporting the first: {what}"),
         _ => {}

@@ -63,6 +63,8 @@ fn plain_machine(options: &Run) -> Result<Vm> {
 fn host_machine(program: &Path, options: &Run) -> Result<Vm> {
     let mut vm = plain_machine(options)?;
     vm.option("--rootfs", "9p:root");
+    // What this machine has in /init is not meant for the VM.
+    vm.option("--noinit", "");
     vm.shares.push(osv_runner::vm::Share { tag: "root".into(), path: "/".into(), is_writable: false });
     vm.option("--exe", program);
     if options.cwd.is_none() {

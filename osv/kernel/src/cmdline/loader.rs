@@ -58,7 +58,7 @@ mod tests {
             b"BOOT_IMAGE=/boot/vmlinuz ro root=/dev/vda --quiet pci=off /bin/x a=b quiet virtio_mmio.device=4K@1:5 ";
         let options = Options::parse(line).unwrap();
         assert!(options.is_quiet);
-        assert_eq!(options.program, [&b"/bin/x"[..], b"a=b", b"quiet"]);
+        assert_eq!(options.line, b"/bin/x a=b quiet");
         assert_eq!(skip_words(b"/a=b c"), b"/a=b c");
         assert_eq!(skip_words(b"--env=A=b"), b"--env=A=b");
         assert_eq!(skip_words(b"=x"), b"=x");
@@ -71,6 +71,6 @@ mod tests {
         ));
         assert!(is_silent(b"") && is_silent(b"quiet"));
         assert!(!is_silent(b"--quiet") && !is_silent(b"ro sh"));
-        assert!(Options::parse(b"virtio_mmio.device=512@0xfeb00e00:12").unwrap().program.is_empty());
+        assert!(Options::parse(b"virtio_mmio.device=512@0xfeb00e00:12").unwrap().line.is_empty());
     }
 }

@@ -187,6 +187,16 @@ pub fn unnamed_port() -> Option<&'static Port> {
     port(b"")
 }
 
+/// The serial port, which takes input from now on, whatever other ports there are.
+pub fn serial_port() -> &'static Port {
+    static PORT: Port = Port(Backend::Serial(&SERIAL));
+    if !ports().iter().any(|port| matches!(port.0, Backend::Serial(_))) {
+        // Without an interrupt there is output at least.
+        let _ = SERIAL.start();
+    }
+    &PORT
+}
+
 /// The serial port's input, taken by interrupts.
 struct SerialPort {
     received: SpinLock<VecDeque<u8>, IrqOff>,

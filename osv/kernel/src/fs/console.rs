@@ -36,11 +36,13 @@ struct Console {
 
 static INSTANCE: Once<Console> = Once::new();
 
-/// Makes a terminal of the port that is one, if there is, and listens to the runner. Needs the ports.
-pub fn init() -> Result<()> {
+/// Makes a terminal of the port that is one, if there is, and listens to the runner. Needs the ports. With `is_serial` the
+/// terminal is the serial port in any case.
+pub fn init(is_serial: bool) -> Result<()> {
     device::register(FileType::CharDevice, ALTERNATES, open_terminal);
     device::register(FileType::CharDevice, TERMINALS, open_terminal);
-    if let Some(port) = console::port(console::TTY).or(console::unnamed_port()) {
+    let port = if is_serial { Some(console::serial_port()) } else { console::port(console::TTY) };
+    if let Some(port) = port.or(console::unnamed_port()) {
         let tty = Tty::new(CONSOLE, Box::new(PortTransport(port.clone())));
         let instance = INSTANCE.call_once(|| Console { port: port.clone(), tty });
         port.on_change(|| instance.tty.writable());
@@ -61,11 +63,12 @@ pub fn terminal() -> Option<Arc<Tty>> {
     INSTANCE.get().map(|console| console.tty.clone())
 }
 
-/// Descriptors 0, 1 and 2 of the first program: the terminal where there is one, else the runner's ports.
-pub fn standard_streams(caller: &Caller<'_>) -> Result<FdTable> {
+/// Descriptors 0, 1 and 2 of the first program: the runner's ports where they are, else the terminal. With `is_serial` it
+/// is the terminal in any case.
+pub fn standard_streams(caller: &Caller<'_>, is_serial: bool) -> Result<FdTable> {
     let files = FdTable::new();
     for name in [console::STDIN, console::STDOUT, console::STDERR] {
-        let file = match console::port(name) {
+        let file = match console::port(name).filter(|_| !is_serial) {
             Some(port) => OpenFile::anonymous(Stream::new(port.clone()), OpenFlags::RDWR),
             None => open_console(caller)?,
         };

@@ -199,7 +199,7 @@ fn make(parent: &Current, frame: &TrapFrame, request: &Request, tid: u32) -> Res
     }
     *task.first_frame.lock() = Some(Box::new(first));
     let task = Arc::new(task);
-    let thread = make_thread(&task)?;
+    let thread = make_thread(&task, begin)?;
     thread.context.inherit(frame);
     if request.has(linux::CLONE_SETTLS) {
         thread.context.set_initial_fs_base(request.tls);
@@ -210,12 +210,12 @@ fn make(parent: &Current, frame: &TrapFrame, request: &Request, tid: u32) -> Res
     Ok((task, thread))
 }
 
-/// The scheduler's side of a task that does not run yet.
-pub(super) fn make_thread(task: &Arc<Task>) -> Result<Arc<Thread>> {
+/// The scheduler's side of a task that does not run yet and is to begin with `entry`.
+pub(super) fn make_thread(task: &Arc<Task>, entry: extern "C" fn(usize) -> !) -> Result<Arc<Thread>> {
     let extension: Arc<dyn Extension> = Arc::clone(task) as _;
     let thread = sched::create(NewThread {
         name: "",
-        entry: begin,
+        entry,
         argument: 0,
         extension: Some(extension),
         affinity: sched::CpuMask::ALL,
@@ -245,6 +245,7 @@ fn make_process(parent: &Process, request: &Request, pid: u32) -> Result<Process
         executable: parent.executable(),
         actions,
         limits: parent.limits(),
+        is_immortal: false,
     });
     let copy = |to: &AtomicU32, from: &AtomicU32| to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
     copy(&process.personality, &parent.personality);
@@ -297,7 +298,7 @@ fn give_pidfd(parent: &Current, task: &Task, to: u64) -> Result<i32> {
 }
 
 /// The first code of a new task, on its own kernel stack.
-extern "C" fn begin(_: usize) -> ! {
+pub(super) extern "C" fn begin(_: usize) -> ! {
     let frame = prepare_first_entry();
     arch::enter_program(&frame)
 }

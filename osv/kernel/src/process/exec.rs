@@ -9,23 +9,19 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
-use super::clone::make_thread;
 use super::credentials::Credentials;
 use super::limits::{Limits, Resource};
 use super::loader::{self, Loaded, Program, ProgramFile};
 use super::script::{self, PROBE_SIZE};
-use super::session::{Session, Terminal};
-use super::signal::action::Actions;
 use super::signal::altstack::AltStack;
-use super::signal::set::SignalSet;
 use super::stack::{self, Strings};
-use super::structure::{Executable, NewProcess, Process};
-use super::task::{NewTask, Task};
+use super::structure::{Executable, Process};
+use super::task::Task;
 use super::{current_task, exit, tree};
 use crate::arch::{self, TrapFrame, fpu, work};
 use crate::errno::{Errno, Result};
 use crate::fs::text::Running;
-use crate::fs::{Access, Caller, FdTable, FileType, FsContext, MountFlags, PathRef, Start};
+use crate::fs::{Access, Caller, FileType, FsContext, MountFlags, PathRef, Start};
 use crate::log;
 use crate::mem::object::PageSource;
 use crate::sched;
@@ -61,13 +57,25 @@ struct Runner<'a> {
 }
 
 /// A program that is ready to run.
-struct Prepared {
-    loaded: Loaded,
-    executable: Executable,
-    credentials: Credentials,
+pub(super) struct Prepared {
+    pub(super) loaded: Loaded,
+    pub(super) executable: Executable,
+    pub(super) credentials: Credentials,
     is_secure: bool,
     is_dumpable: bool,
-    name: Vec<u8>,
+    pub(super) name: Vec<u8>,
+}
+
+/// What the kernel itself starts.
+pub struct NewProgram<'a> {
+    /// The path of its file.
+    pub path: Vec<u8>,
+    /// The program, if it is not a file but an image that the boot loader has laid out in memory.
+    pub embedded: Option<Arc<dyn PageSource>>,
+    /// Its arguments, the first one being its name.
+    pub arguments: &'a [Vec<u8>],
+    /// Its environment.
+    pub environment: &'a [Vec<u8>],
 }
 
 impl Runner<'_> {
@@ -282,91 +290,26 @@ fn reset_actions(process: &Process) {
     signals.actions = Arc::new(SpinLock::new(actions));
 }
 
-/// What the first process is.
-pub struct Init {
-    /// The path of its program.
-    pub path: Vec<u8>,
-    /// The program, if it is not a file but an image that the boot loader has laid out in memory.
-    pub embedded: Option<Arc<dyn PageSource>>,
-    /// Its arguments, the first one being its name.
-    pub arguments: Vec<Vec<u8>>,
-    /// Its environment.
-    pub environment: Vec<Vec<u8>>,
-    /// Its root and working directory.
-    pub fs: Arc<FsContext>,
-    /// Its descriptors.
-    pub files: Arc<FdTable>,
-    /// The terminal that controls its session.
-    pub terminal: Option<Arc<dyn Terminal>>,
-}
-
-/// Makes the first process and lets it run. Its end is the end of the VM: see [`exit::set_init_exit_hook`].
-///
-/// # Errors
-/// Those of execve(2).
-pub fn spawn_init(init: Init) -> Result<()> {
+/// Does all that can fail for a program that the kernel itself starts, which may be an `embedded` one.
+pub(super) fn prepare_new(
+    program: NewProgram<'_>,
+    fs: &FsContext,
+    limits: &Limits,
+    personality: u32,
+) -> Result<Prepared> {
     let credentials = Credentials::root();
-    let limits = Limits::default();
-    let runner = Runner { fs: &init.fs, credentials: &credentials, limits: &limits, personality: 0 };
-    let arguments = Strings::from_list(init.arguments.iter().map(Vec::as_slice))?;
-    let environment = Strings::from_list(init.environment.iter().map(Vec::as_slice))?;
-    let prepared = match init.embedded {
-        Some(pages) => {
-            let program = Program::read(ProgramFile::laid_out(pages))?;
-            let name = base_name(&init.path).to_vec();
-            let place = runner.find(&init.path).ok().map(|place| (place, None));
-            finish(&runner, &program, None, &init.path, (&arguments, &environment), (None, None), place, name)?
-        }
-        None => {
-            let place = runner.find(&init.path)?;
-            prepare(&runner, Request { path: init.path, place, is_hidden: false, arguments, environment })?
-        }
+    let runner = Runner { fs, credentials: &credentials, limits, personality };
+    let arguments = Strings::from_list(program.arguments.iter().map(Vec::as_slice))?;
+    let environment = Strings::from_list(program.environment.iter().map(Vec::as_slice))?;
+    let path = program.path;
+    let Some(pages) = program.embedded else {
+        let place = runner.find(&path)?;
+        return prepare(&runner, Request { path, place, is_hidden: false, arguments, environment });
     };
-    start_init(prepared, limits, init.fs, init.files, init.terminal)
-}
-
-fn start_init(
-    prepared: Prepared,
-    limits: Limits,
-    fs: Arc<FsContext>,
-    files: Arc<FdTable>,
-    terminal: Option<Arc<dyn Terminal>>,
-) -> Result<()> {
-    let pid = tree::lock().allocate_id()?;
-    let process = Arc::new(Process::new(NewProcess {
-        pid,
-        exit_signal: 0,
-        space: prepared.loaded.space,
-        executable: prepared.executable,
-        actions: Arc::new(SpinLock::new(Actions::default())),
-        limits,
-    }));
-    let task = Task::new(NewTask {
-        tid: pid,
-        process: Arc::clone(&process),
-        blocked: SignalSet::EMPTY,
-        alt_stack: AltStack::NONE,
-        credentials: Arc::new(prepared.credentials),
-        files,
-        fs,
-        name: [0; super::task::NAME_SIZE],
-    });
-    task.set_name(&prepared.name);
-    let session = Session::new(pid);
-    if let Some(terminal) = terminal {
-        session.give_terminal(terminal)?;
-    }
-    let frame = TrapFrame::new(prepared.loaded.entry, prepared.loaded.stack_pointer);
-    *task.first_frame.lock() = Some(alloc::boxed::Box::new(frame));
-    let task = Arc::new(task);
-    let thread = make_thread(&task)?;
-    process.signals.lock().tasks.push(Arc::clone(&task));
-    let mut tree = tree::lock();
-    tree.add_task(task);
-    tree.add_process(process, 0, pid, session);
-    drop(tree);
-    thread.start();
-    Ok(())
+    let program = Program::read(ProgramFile::laid_out(pages))?;
+    let name = base_name(&path).to_vec();
+    let place = runner.find(&path).ok().map(|place| (place, None));
+    finish(&runner, &program, None, &path, (&arguments, &environment), (None, None), place, name)
 }
 
 /// What a failed start says to whoever booted the VM.

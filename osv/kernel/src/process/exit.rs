@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use super::clone::Release;
+use super::init::INIT;
 use super::robust;
 use super::session;
 use super::signal::SignalInfo;
@@ -29,9 +30,6 @@ use crate::sync::Once;
 
 /// What ends the VM when the first process has ended.
 static ON_INIT_EXIT: Once<fn(ExitStatus) -> !> = Once::new();
-
-/// The id of the first process.
-const INIT: u32 = 1;
 
 /// Says what ends the VM when the first process has ended. To be called once, before there is one.
 pub fn set_init_exit_hook(hook: fn(ExitStatus) -> !) {

@@ -29,7 +29,7 @@ const PAGE: u64 = 4096;
 const FIRST_STACK_SIZE: u64 = 128 * 1024;
 
 /// Personality bit: the same layout each time.
-const ADDR_NO_RANDOMIZE: u32 = 0x0004_0000;
+pub const ADDR_NO_RANDOMIZE: u32 = 0x0004_0000;
 
 /// AT_HWCAP2: programs may use the instructions that read and write FS and GS bases.
 const HWCAP2_FSGSBASE: u64 = 2;

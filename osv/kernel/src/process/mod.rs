@@ -19,6 +19,7 @@ pub mod elf;
 pub mod embedded;
 pub mod exec;
 pub mod exit;
+pub mod init;
 pub mod limits;
 mod loader;
 pub mod pidfd;
@@ -40,5 +41,6 @@ mod futex;
 
 pub use credentials::Credentials;
 pub use futex::futex_key;
+pub use loader::ADDR_NO_RANDOMIZE;
 pub use structure::{Executable, Process, forks};
 pub use task::{Current, Task, current_process, current_task, try_current_task};

@@ -31,6 +31,8 @@ pub struct Process {
     pub(super) session: AtomicU32,
     /// The signal that its parent gets at its end; 0 for none.
     pub(super) exit_signal: AtomicU32,
+    /// No signal reaches it.
+    pub(super) is_immortal: bool,
     space: SpinLock<Option<Arc<AddressSpace>>>,
     executable: SpinLock<Executable>,
     pub(super) signals: SpinLock<Signals, IrqOff>,
@@ -108,6 +110,7 @@ pub(super) struct NewProcess {
     pub(super) executable: Executable,
     pub(super) actions: Arc<SpinLock<Actions, IrqOff>>,
     pub(super) limits: Limits,
+    pub(super) is_immortal: bool,
 }
 
 impl Process {
@@ -118,6 +121,7 @@ impl Process {
             group: AtomicU32::new(0),
             session: AtomicU32::new(0),
             exit_signal: AtomicU32::new(new.exit_signal),
+            is_immortal: new.is_immortal,
             space: SpinLock::new(Some(new.space)),
             executable: SpinLock::new(new.executable),
             signals: SpinLock::new(Signals {

@@ -15,6 +15,7 @@ use super::structure::Process;
 use super::tree::{self, Node, Tree};
 use super::{current_process, current_task};
 use crate::errno::{Errno, Result};
+use crate::sched::Deadline;
 
 /// Clock ticks per second, in which `siginfo_t` and `times` count.
 pub const TICKS_PER_SECOND: u64 = 100;
@@ -75,6 +76,28 @@ pub fn wait(target: Target, flags: u32) -> Result<Option<Report>> {
         }
         Look::Nothing => Ok(None),
         Look::NoChild => Err(Errno::ECHILD),
+    }
+}
+
+/// Children of the process that runs which have not ended.
+pub fn living_children() -> alloc::vec::Vec<u32> {
+    let tree = tree::lock();
+    let children = tree.node(current_process().pid()).map(|node| node.children.as_slice()).unwrap_or_default();
+    children.iter().copied().filter(|&pid| tree.node(pid).is_some_and(|child| child.status.is_none())).collect()
+}
+
+/// Waits for the end of any child, for the process that the kernel itself runs in. `None` if there is no child, or the
+/// time is up.
+pub fn wait_for_end(deadline: Option<Deadline>) -> Option<(u32, ExitStatus)> {
+    let process = current_process();
+    let flags = linux::WEXITED | linux::__WALL;
+    let outcome = process.child_events.wait_interruptible(deadline, || match look(process, Target::Any, flags) {
+        Look::Nothing => None,
+        outcome => Some(outcome),
+    });
+    match outcome {
+        Ok(Look::Found(Report { pid, event: ChildEvent::Ended(status), .. }, _reaped)) => Some((pid, status)),
+        _ => None,
     }
 }
 

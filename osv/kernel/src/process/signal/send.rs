@@ -69,7 +69,7 @@ pub(in crate::process) fn for_timer(process: &Process, task: Option<&Task>, sign
 
 /// SIGKILL for all tasks: the process ends with `status` unless it is about to end already.
 pub(in crate::process) fn kill_all(process: &Process, signals: &mut Signals, status: ExitStatus) {
-    if signals.exit.is_some() {
+    if signals.exit.is_some() || process.is_immortal {
         return;
     }
     signals.exit = Some(status);
@@ -94,6 +94,9 @@ pub(in crate::process) fn interrupt(task: &Task) {
 }
 
 fn send(process: &Process, target: Option<&Task>, signal: Signal, info: SignalInfo) -> Result<()> {
+    if process.is_immortal {
+        return Ok(());
+    }
     let limit = match process.limits.try_lock() {
         Some(limits) => limits.soft(Resource::PendingSignals),
         None => u64::MAX,
