@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `main.rs` | the boot order |
 //! | [`syscall`] | the table, one file per call or small family |
-//! | `process`, `fs`, `net`, `event` | what system calls act on |
+//! | `process`, `fs`, `net`, `event`, `ipc` | what system calls act on |
 //! | `drivers` | ACPI, interrupt controllers, clocks, PCI, virtio |
 //! | `sched` | threads, run queues, wait queues, sleeping locks, timers, futexes |
 //! | `mem` | frames, heap, page tables, address spaces, page cache, program memory |
@@ -30,6 +30,7 @@ pub mod errno;
 pub mod event;
 pub mod first_program;
 pub mod fs;
+pub mod ipc;
 pub mod log;
 pub mod mem;
 pub mod net;

@@ -22,7 +22,7 @@ pub mod anonymous;
 mod attributes;
 mod caller;
 mod change;
-mod clock;
+pub mod clock;
 pub mod console;
 pub mod dentry;
 pub mod devfs;

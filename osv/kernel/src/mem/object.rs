@@ -57,6 +57,17 @@ pub trait PageSource: Send + Sync {
         (0, 0)
     }
 
+    /// Whether it is a System V segment, which `shmdt` may unmap.
+    fn is_segment(&self) -> bool {
+        false
+    }
+
+    /// An area has come that shows it, in whatever process. For sources that count them; called with areas' locks held.
+    fn note_shown(&self) {}
+
+    /// Such an area, or a part of it that had become one of its own, has gone.
+    fn note_hidden(&self) {}
+
     /// Whether a private mapping of it is nothing but anonymous memory: `/dev/zero`.
     fn is_zero(&self) -> bool {
         false
@@ -87,6 +98,11 @@ impl SharedMemory {
     /// `size` bytes of zeros.
     pub fn new(size: u64) -> SharedMemory {
         SharedMemory { pages: PageCache::new(), size }
+    }
+
+    /// Bytes that are there.
+    pub fn resident(&self) -> u64 {
+        (self.pages.len() * PAGE_SIZE) as u64
     }
 }
 

@@ -185,6 +185,9 @@ fn make(parent: &Current, frame: &TrapFrame, request: &Request, tid: u32) -> Res
         name: parent.name(),
     });
     task.inherit_scheduling(parent);
+    if request.has(linux::CLONE_SYSVSEM) {
+        *task.sem_undo.lock() = Some(parent.sem_undo());
+    }
     if request.has(linux::CLONE_CHILD_CLEARTID) {
         task.clear_child_tid.store(request.child_tid, Ordering::Relaxed);
     }

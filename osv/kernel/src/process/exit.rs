@@ -53,6 +53,7 @@ pub fn exit_task(code: u8) -> ! {
     task.is_exiting.store(true, Ordering::SeqCst);
     release_memory_users(&task);
     release_vfork(&task);
+    task.release_sem_undo();
     task.set_files(None);
     task.set_fs(None);
     let used = task.used();

@@ -221,8 +221,7 @@ fn map_segment(space: &Arc<AddressSpace>, file: &ProgramFile, segment: &Segment,
     let mapped_end = if segment.file_size == 0 { start } else { page_up(file_end) };
     let prot = prot(segment);
     if mapped_end > start {
-        let part =
-            FilePart { source: Arc::clone(&file.pages), name: file.name.clone(), offset: page_down(segment.offset) };
+        let part = FilePart::new(Arc::clone(&file.pages), file.name.clone(), page_down(segment.offset));
         space.mmap(MapRequest { len: mapped_end - start, prot, file: Some(part), ..fixed(start) })?;
     }
     if mapped_end > file_end && segment.memory_size > segment.file_size && segment.is_writable {
@@ -246,9 +245,9 @@ fn prot(segment: &Segment) -> Prot {
 fn map_vdso(space: &Arc<AddressSpace>) -> Result<u64> {
     let size = vdso::SIZE as u64;
     let place = space.mmap(MapRequest { len: 2 * size, prot: Prot::empty(), ..private(0) })?;
-    let data = FilePart { source: vdso::data_pages(), name: Some(Arc::new(b"[vvar]")), offset: 0 };
+    let data = FilePart::new(vdso::data_pages(), Some(Arc::new(b"[vvar]")), 0);
     space.mmap(MapRequest { len: size, prot: Prot::READ, file: Some(data), ..fixed(place) })?;
-    let code = FilePart { source: vdso::code_pages(), name: Some(Arc::new(b"[vdso]")), offset: 0 };
+    let code = FilePart::new(vdso::code_pages(), Some(Arc::new(b"[vdso]")), 0);
     space.mmap(MapRequest { len: size, prot: Prot::READ | Prot::EXEC, file: Some(code), ..fixed(place + size) })?;
     Ok(place + size)
 }

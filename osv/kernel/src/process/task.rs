@@ -13,6 +13,7 @@ use super::signal::set::SignalSet;
 use super::structure::Process;
 use crate::arch::TrapFrame;
 use crate::fs::{FdTable, FsContext};
+use crate::ipc::sem::undo::UndoList;
 use crate::sched::{self, Extension, Thread};
 use crate::sync::{IrqOff, Once, SpinLock};
 use crate::syscall::SysResult;
@@ -41,6 +42,8 @@ pub struct Task {
     pub(super) set_child_tid: AtomicU64,
     pub(crate) robust_list: AtomicU64,
     pub(super) restart: SpinLock<Option<Restart>>,
+    /// What its end gives back to semaphores; made when first asked for.
+    pub(super) sem_undo: SpinLock<Option<Arc<UndoList>>>,
     /// Whoever called `vfork` and waits for this task to be done with its memory.
     pub(super) vfork: SpinLock<Option<Arc<super::clone::Release>>>,
     /// The registers with which a new task starts.
@@ -103,6 +106,7 @@ impl Task {
             set_child_tid: AtomicU64::new(0),
             robust_list: AtomicU64::new(0),
             restart: SpinLock::new(None),
+            sem_undo: SpinLock::new(None),
             vfork: SpinLock::new(None),
             first_frame: SpinLock::new(None),
             parent_death_signal: AtomicU32::new(0),
@@ -224,6 +228,17 @@ impl Task {
         if Arc::strong_count(&fs) > 2 {
             self.set_fs(Some(Arc::new(fs.duplicate())));
         }
+    }
+
+    /// What its end gives back to semaphores.
+    pub fn sem_undo(&self) -> Arc<UndoList> {
+        Arc::clone(self.sem_undo.lock().get_or_insert_with(UndoList::new))
+    }
+
+    /// Gives nothing back any more, and does so now if no other task shares that (`exit`, `unshare`).
+    pub fn release_sem_undo(&self) {
+        let list = self.sem_undo.lock().take();
+        drop(list);
     }
 
     /// The name, padded with zeros: what `ps` shows.

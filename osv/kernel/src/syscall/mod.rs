@@ -11,6 +11,7 @@ mod document;
 mod event;
 mod fs;
 mod futex;
+mod ipc;
 mod mm;
 mod net;
 mod process;

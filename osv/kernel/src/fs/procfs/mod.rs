@@ -17,6 +17,7 @@ mod process;
 mod stat;
 mod status;
 mod sysctl;
+mod sysvipc;
 
 pub use load::load_averages;
 pub use status::cpu_list;
@@ -56,6 +57,7 @@ static ROOT: &[Entry<()>] = &[
     Entry::file("stat", load::stat),
     Entry::file("swaps", machine::swaps),
     Entry::directory("sys", sysctl::ROOT),
+    Entry::directory("sysvipc", sysvipc::ENTRIES),
     Entry::link("thread-self", process::thread_self_link),
     Entry::file("uptime", load::uptime),
     Entry::file("version", machine::version),

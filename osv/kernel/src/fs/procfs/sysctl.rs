@@ -5,6 +5,7 @@ use crate::drivers::random;
 use crate::errno::{Errno, Result};
 use crate::fs::generated::{Entry, Text};
 use crate::fs::{MAX_FDS, pipe};
+use crate::ipc::limits::{self, Limit};
 use crate::process::tree::MAX_ID;
 use crate::sync::Once;
 use crate::{mem, uts};
@@ -16,6 +17,13 @@ macro_rules! fixed {
             out.push(concat!($value, "\n").as_bytes());
             Ok(())
         })
+    };
+}
+
+/// A file with a limit that can be changed.
+macro_rules! limit {
+    ($name:literal, $limit:path) => {
+        Entry::writable($name, |_, out| number($limit.get(), out), |_, text| set_limit(&$limit, text))
     };
 }
 
@@ -33,9 +41,9 @@ static KERNEL: &[Entry<()>] = &[
     Entry::writable("domainname", |_, out| name(&uts::DOMAIN, out), |_, text| set_name(&uts::DOMAIN, text)),
     Entry::writable("hostname", |_, out| name(&uts::HOST, out), |_, text| set_name(&uts::HOST, text)),
     fixed!("kptr_restrict", "0"),
-    fixed!("msgmax", "8192"),
-    fixed!("msgmnb", "16384"),
-    fixed!("msgmni", "32000"),
+    limit!("msgmax", limits::MSG_MAX),
+    limit!("msgmnb", limits::MSG_BYTES),
+    limit!("msgmni", limits::MSG_IDS),
     fixed!("ngroups_max", "65536"),
     Entry::file("osrelease", |_, out| line(uts::RELEASE, out)),
     Entry::file("ostype", |_, out| line(uts::SYSTEM, out)),
@@ -48,10 +56,11 @@ static KERNEL: &[Entry<()>] = &[
     Entry::directory("random", RANDOM),
     fixed!("randomize_va_space", "2"),
     fixed!("sched_rr_timeslice_ms", "100"),
-    fixed!("sem", "32000\t1024000000\t500\t32000"),
-    fixed!("shmall", "18446744073692774399"),
-    fixed!("shmmax", "18446744073692774399"),
-    fixed!("shmmni", "4096"),
+    Entry::writable("sem", semaphores, set_semaphores),
+    limit!("shmall", limits::SHM_ALL),
+    limit!("shmmax", limits::SHM_MAX),
+    limit!("shmmni", limits::SHM_IDS),
+    fixed!("shm_rmid_forced", "0"),
     fixed!("tainted", "0"),
     Entry::file("threads-max", threads_max),
     Entry::file("version", |_, out| line(uts::VERSION, out)),
@@ -142,6 +151,35 @@ fn line(text: &str, out: &mut Text) -> Result<()> {
 fn number(value: u64, out: &mut Text) -> Result<()> {
     writeln!(out, "{value}");
     Ok(())
+}
+
+fn set_limit(limit: &Limit, text: &[u8]) -> Result<()> {
+    let value = parse_numbers(text)?.first().copied().ok_or(Errno::EINVAL)?;
+    if limit.set(value) { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+/// The limits of semaphores share a line.
+const SEMAPHORES: [&Limit; 4] = [&limits::SEM_PER_SET, &limits::SEM_ALL, &limits::SEM_OPERATIONS, &limits::SEM_IDS];
+
+fn semaphores(_: &(), out: &mut Text) -> Result<()> {
+    let [per_set, all, operations, sets] = SEMAPHORES.map(Limit::get);
+    writeln!(out, "{per_set}\t{all}\t{operations}\t{sets}");
+    Ok(())
+}
+
+fn set_semaphores(_: &(), text: &[u8]) -> Result<()> {
+    for (limit, value) in SEMAPHORES.into_iter().zip(parse_numbers(text)?) {
+        if !limit.set(value) {
+            return Err(Errno::EINVAL);
+        }
+    }
+    Ok(())
+}
+
+/// Numbers with blanks between.
+fn parse_numbers(text: &[u8]) -> Result<alloc::vec::Vec<u64>> {
+    let text = core::str::from_utf8(text).map_err(|_| Errno::EINVAL)?;
+    text.split_ascii_whitespace().map(|number| number.parse().map_err(|_| Errno::EINVAL)).collect()
 }
 
 fn name(name: &uts::Name, out: &mut Text) -> Result<()> {

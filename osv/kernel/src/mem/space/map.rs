@@ -92,7 +92,7 @@ impl AddressSpace {
         let len = page_up(request.len).filter(|&len| len <= USER_END).ok_or(Errno::ENOMEM)?;
         if request.file.is_none() && request.flags.contains(MapFlags::SHARED) {
             let name = Arc::new(b"/dev/zero (deleted)".as_slice());
-            request.file = Some(FilePart { source: Arc::new(SharedMemory::new(len)), name: Some(name), offset: 0 });
+            request.file = Some(FilePart::new(Arc::new(SharedMemory::new(len)), Some(name), 0));
         }
         check_file(&request, len)?;
         check_commit(&request, len)?;
@@ -159,6 +159,28 @@ impl AddressSpace {
             return Err(Errno::EINVAL);
         }
         self.unmap_areas(&mut self.areas.write(), addr, end)
+    }
+
+    /// Unmaps what shows the System V segment that was attached at `addr`, as far as it is still in its place. EINVAL if
+    /// none was.
+    pub fn detach_segment(&self, addr: u64) -> Result<()> {
+        if !addr.is_multiple_of(PAGE) {
+            return Err(Errno::EINVAL);
+        }
+        let mut areas = self.areas.write();
+        let shows_segment = |area: &&Area| area.file.as_ref().is_some_and(|file| file.source.is_segment());
+        let is_in_place = |area: &&Area| area.file.as_ref().is_some_and(|file| addr + file.offset == area.start);
+        let first = areas.vmas.overlapping(addr, USER_END).filter(shows_segment).find(is_in_place);
+        let first = first.and_then(|area| area.file.as_ref()).ok_or(Errno::EINVAL)?;
+        let source = Arc::clone(&first.source);
+        let end = addr.saturating_add(source.size()).min(USER_END);
+        let shows_it = |area: &&Area| area.file.as_ref().is_some_and(|file| Arc::ptr_eq(&file.source, &source));
+        let parts = areas.vmas.overlapping(addr, end).filter(shows_it).filter(is_in_place);
+        let parts: alloc::vec::Vec<(u64, u64)> = parts.map(|area| (area.start, area.end)).collect();
+        for (start, end) in parts {
+            self.unmap_areas(&mut areas, start, end)?;
+        }
+        Ok(())
     }
 
     /// Takes out areas and their pages from `start` up to `end`.

@@ -61,7 +61,7 @@ impl PageSource for TestFile {
 }
 
 fn map_file(space: &Arc<AddressSpace>, file: &Arc<TestFile>, len: u64, prot: Prot, flags: MapFlags) -> u64 {
-    let part = FilePart { source: file.clone(), name: Some(Arc::new(b"/file")), offset: 0 };
+    let part = FilePart::new(file.clone(), Some(Arc::new(b"/file")), 0);
     space.mmap(MapRequest { flags, file: Some(part), ..MapRequest::anonymous(len, prot) }).unwrap()
 }
 

@@ -57,8 +57,7 @@ bitflags! {
     }
 }
 
-/// The object that an area shows, from some offset on.
-#[derive(Clone)]
+/// The object that an area shows, from some offset on. There is one for each area: the object can count them.
 pub struct FilePart {
     /// The pages.
     pub source: Arc<dyn PageSource>,
@@ -66,6 +65,26 @@ pub struct FilePart {
     pub name: Option<Arc<dyn MappingName>>,
     /// The byte of the object at the area's start; a multiple of the page size.
     pub offset: u64,
+}
+
+impl FilePart {
+    /// What an area shows.
+    pub fn new(source: Arc<dyn PageSource>, name: Option<Arc<dyn MappingName>>, offset: u64) -> FilePart {
+        source.note_shown();
+        FilePart { source, name, offset }
+    }
+}
+
+impl Clone for FilePart {
+    fn clone(&self) -> FilePart {
+        FilePart::new(self.source.clone(), self.name.clone(), self.offset)
+    }
+}
+
+impl Drop for FilePart {
+    fn drop(&mut self) {
+        self.source.note_hidden();
+    }
 }
 
 /// A run of pages that are alike.

@@ -60,7 +60,7 @@ fn attach(request: &mut MapRequest, fd: Fd, offset: u64) -> Result<()> {
     let source = file.mapping()?;
     // A private mapping of /dev/zero is anonymous memory.
     if is_shared || !source.is_zero() {
-        request.file = Some(FilePart { source, name: Some(name(&file)), offset });
+        request.file = Some(FilePart::new(source, Some(name(&file)), offset));
     }
     Ok(())
 }

@@ -135,6 +135,9 @@ pub fn unshare(flags: u32) -> SysResult {
     if flags & linux::CLONE_FILES != 0 {
         task.unshare_files();
     }
+    if flags & linux::CLONE_SYSVSEM != 0 {
+        task.release_sem_undo();
+    }
     Ok(0)
 }
 
