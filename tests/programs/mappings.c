@@ -213,6 +213,11 @@ static void advice(void) {
     printf("resident %d%d%d%d\n", resident[0] & 1, resident[1] & 1, resident[2] & 1, resident[3] & 1);
     TRY(mincore(populated + 1, PAGE, resident));
     TRY(mlock(populated, PAGE));
+    /* The second joins the area of the first, and is not its end. */
+    char *neighbours = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    TRY(mlock(neighbours + 2 * PAGE, PAGE));
+    TRY(mlock(neighbours + PAGE, PAGE));
+    TRY(mlock(neighbours + PAGE, PAGE));
     TRY(munlock(populated, PAGE));
     TRY(mlock(populated, 4 * PAGE));
     TRY(mlock(populated, PAGE));

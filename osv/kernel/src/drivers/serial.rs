@@ -24,7 +24,7 @@ const TRANSMITTER_EMPTY: u8 = 1 << 5;
 /// Bytes that fit into the FIFO once it is empty.
 const FIFO_SIZE: usize = 16;
 /// Looks at the line status before a port that never gets ready is given up.
-const PATIENCE: u32 = 100_000;
+const PATIENCE: u32 = 5_000_000;
 
 static PRESENT: AtomicBool = AtomicBool::new(false);
 static LAST_WORDS: AtomicBool = AtomicBool::new(false);
