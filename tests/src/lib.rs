@@ -7,7 +7,9 @@
 //! - `OSV_TESTS_AGAINST=host`: run the host a second time in place of the VM, which shows what is not deterministic;
 //! - `OSV_TESTS_ARGS="--cpus 4"`: more options for `osv run`.
 
+pub mod battery;
 pub mod compile;
+mod deviations;
 pub mod fixture;
 mod host;
 mod suite;

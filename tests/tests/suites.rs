@@ -1,0 +1,184 @@
+//! Test suites of others, each on the host and in the VM: CPython's own, bash's, busybox', perl's, and stress-ng's
+//! stressors. `.ci/run suites` runs what CI has time for; [`osv_tests::battery`] says how to run everything.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use osv_tests::battery::{Battery, sources};
+
+#[test]
+#[ignore = "minutes: `.ci/run suites`"]
+fn cpython() {
+    let battery = Battery::new("cpython", &["/usr/bin/python3", "cpython.py"]);
+    battery.chosen(CPYTHON).all(CPYTHON_MORE.iter().map(|&item| item.to_owned())).check();
+}
+
+#[test]
+#[ignore = "minutes: `.ci/run suites`"]
+fn stress_ng() {
+    let listed = Command::new("stress-ng").arg("--stressors").output().expect("stress-ng");
+    let all = String::from_utf8_lossy(&listed.stdout);
+    let all = all.split_whitespace().map(str::to_owned);
+    Battery::new("stress-ng", &["/bin/bash", "stress.sh"]).chosen(STRESSORS).all(all).check();
+}
+
+#[test]
+#[ignore = "minutes: `.ci/run suites`"]
+fn bash() {
+    let directory = sources().join("bash/tests");
+    let all = names(&directory).into_iter().filter_map(|name| name.strip_prefix("run-").map(str::to_owned));
+    let all = all.filter(|name| !["all", "minimal", "gprof"].contains(&name.as_str()));
+    let directory = directory.display().to_string();
+    Battery::new("bash", &["/bin/bash", "bash.sh", &directory]).chosen(BASH).all(all).check();
+}
+
+#[test]
+#[ignore = "minutes: `.ci/run suites`"]
+fn busybox() {
+    let directory = sources().join("busybox/testsuite");
+    let all = names(&directory).into_iter().filter_map(|name| {
+        let is_directory = directory.join(&name).is_dir();
+        name.strip_suffix(".tests").map(str::to_owned).or_else(|| is_directory.then_some(name))
+    });
+    let path = directory.display().to_string();
+    Battery::new("busybox", &["/bin/bash", "busybox.sh", &path]).chosen(BUSYBOX).all(all).check();
+}
+
+#[test]
+#[ignore = "minutes: `.ci/run suites`"]
+fn perl() {
+    let directory = sources().join("perl/t");
+    let folders = ["base", "cmd", "comp", "io", "re", "op", "mro", "uni", "class"];
+    let all = folders.iter().flat_map(|folder| {
+        let files = names(&directory.join(folder)).into_iter().filter(|name| name.ends_with(".t"));
+        files.map(move |name| format!("{folder}/{name}"))
+    });
+    let path = directory.display().to_string();
+    Battery::new("perl", &["/bin/bash", "perl.sh", &path]).chosen(PERL).all(all).check();
+}
+
+/// The names in a directory, in order; none if it is not there.
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}
+
+const CPYTHON: &[&str] = &[
+    "test_os",
+    "test_posix",
+    "test_mmap",
+    "test_time",
+    "test_tempfile",
+    "test_shutil",
+    "test_fcntl",
+    "test_pty",
+    "test_select",
+    "test_epoll",
+    "test_resource",
+    "test_posixpath",
+    "test_pathlib",
+    "test_glob",
+    "test_queue",
+    "test_eintr:200",
+    "test_fork1",
+    "test_wait3",
+    "test_wait4",
+    "test_popen",
+    "test_largefile",
+    "test_fileio",
+    "test_file",
+    "test_thread",
+    "test_threading:200",
+    "test_threadsignals",
+    "test_openpty",
+    "test_ioctl",
+];
+
+const CPYTHON_MORE: &[&str] = &[
+    "test_subprocess:300",
+    "test_signal:200",
+    "test_io:300",
+    "test_selectors",
+    "test_faulthandler:200",
+    "test_gc",
+    "test_poll",
+    "test_dbm_dumb",
+    "test_threading_local",
+    "test_memoryio",
+    "test_bufio",
+    "test_tty",
+    "test_pipes",
+    "test_stat",
+    "test_fileinput",
+    "test_filecmp",
+    "test_genericpath",
+    "test_getpass",
+    "test_pwd",
+    "test_grp",
+    "test_crypt",
+    "test_syslog",
+    "test_locale",
+    "test_platform",
+    "test_sched",
+    "test_sys",
+    "test_site",
+    "test_runpy",
+    "test_cmd_line",
+    "test_cmd_line_script",
+    "test_py_compile",
+    "test_compileall:200",
+    "test_import",
+    "test_struct",
+    "test_array",
+    "test_mailbox",
+    "test_tarfile:200",
+    "test_gzip",
+    "test_bz2",
+    "test_lzma",
+    "test_zlib",
+    "test_dbm",
+    "test_dbm_gnu",
+    "test_dbm_ndbm",
+    "test_shelve",
+    "test_pickle",
+    "test_linecache",
+    "test_logging",
+    "test_unicode_file",
+    "test_unicode_file_functions",
+    "test_venv",
+    "test_webbrowser",
+    "test_contextlib",
+    "test_atexit",
+    "test_audit",
+    "test_code",
+    "test_embed:200",
+    "test_exceptions",
+    "test_datetime",
+    "test_random",
+    "test_secrets",
+    "test_hashlib",
+    "test_uuid",
+    "test_memoryview",
+    "test_fractions",
+    "test_sendfile",
+    "test_socket:300",
+    "test_asyncio:400",
+    "test_multiprocessing_fork:400",
+    "test_multiprocessing_spawn:400",
+    "test_concurrent_futures:400",
+    "test_ctypes",
+    "test_zipfile:200",
+    "test_sqlite3:200",
+    "test_socketserver",
+];
+
+const STRESSORS: &[&str] = &["clone", "fork", "futex", "mmap", "pipe", "signal", "vfork"];
+
+const BASH: &[&str] = &["array", "execscript", "jobs:200", "redir", "trap", "vredir"];
+
+const BUSYBOX: &[&str] = &["ash", "cp", "find", "mv", "sed", "tar"];
+
+const PERL: &[&str] = &["io/fs.t", "io/pipe.t", "op/exec.t", "op/fork.t", "op/stat.t"];
