@@ -252,6 +252,10 @@ impl File for Inotify {
         if self.queue.lock().is_empty() { PollEvents::empty() } else { PollEvents::READABLE }
     }
 
+    fn can_signal(&self) -> bool {
+        true
+    }
+
     fn pollee(&self) -> Option<&Pollee> {
         Some(&self.pollee)
     }

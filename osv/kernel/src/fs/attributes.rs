@@ -120,9 +120,10 @@ impl Metadata {
         }
     }
 
-    /// `st_mode`: type and permissions.
+    /// `st_mode`: type and permissions. Eventfds and their like have no type.
     pub const fn st_mode(&self) -> u32 {
-        self.kind.mode_bits() | self.mode as u32
+        let is_typeless = self.dev == super::ANONYMOUS_DEVICE && matches!(self.kind, FileType::Regular);
+        if is_typeless { self.mode as u32 } else { self.kind.mode_bits() | self.mode as u32 }
     }
 
     /// The part that permission checks need.

@@ -2,7 +2,7 @@
 
 use super::access::capability;
 use super::caller::{SET_GID, SET_UID, is_stored};
-use super::{Access, Caller, FileType, PathRef, SetAttributes, SetTime, text};
+use super::{Access, Caller, FileType, PathRef, Permissions, SetAttributes, SetTime, text};
 use crate::errno::{Errno, Result};
 use crate::event::inotify::{self, NotifyMask};
 
@@ -38,7 +38,10 @@ impl Caller<'_> {
                 return Err(Errno::EPERM);
             }
         }
-        let mode = (!place.is_directory()).then(|| without_set_id(now.mode)).filter(|&mode| mode != now.mode);
+        let mode = (!place.is_directory()).then(|| self.without_set_id(&now)).filter(|&mode| mode != now.mode);
+        if mode.is_some() && !self.subject.owns(now.uid) {
+            return Err(Errno::EPERM);
+        }
         set_attributes(place, &SetAttributes { mode, uid, gid, ..Default::default() })
     }
 
@@ -80,12 +83,20 @@ impl Caller<'_> {
         if self.subject.has(capability::FSETID) || !is_stored(place.kind()) || place.is_directory() {
             return Ok(());
         }
-        let mode = place.inode().permissions()?.mode;
-        let dropped = without_set_id(mode);
-        if dropped == mode {
+        let now = place.inode().permissions()?;
+        let dropped = self.without_set_id(&now);
+        if dropped == now.mode {
             return Ok(());
         }
         place.inode().set_attributes(&SetAttributes { mode: Some(dropped), ..Default::default() })
+    }
+
+    /// A mode without what `chown` and writes take away: set-user-id, and set-group-id where it means the program's
+    /// group, or where the caller could not set it.
+    fn without_set_id(&self, now: &Permissions) -> u16 {
+        let may_set = self.subject.is_member(now.gid) || self.subject.has(capability::FSETID);
+        let mode = now.mode & !SET_UID;
+        if mode & GROUP_EXECUTE != 0 || !may_set { mode & !SET_GID } else { mode }
     }
 }
 
@@ -93,10 +104,4 @@ fn set_attributes(place: &PathRef, change: &SetAttributes) -> Result<()> {
     place.inode().set_attributes(change)?;
     inotify::on_file(place, NotifyMask::ATTRIB);
     Ok(())
-}
-
-/// A mode without what `chown` and writes take away: set-user-id, and set-group-id where it means the program's group.
-fn without_set_id(mode: u16) -> u16 {
-    let mode = mode & !SET_UID;
-    if mode & GROUP_EXECUTE != 0 { mode & !SET_GID } else { mode }
 }

@@ -18,7 +18,7 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use hashbrown::HashTable;
 
 use super::name::{Name, hash_name};
-use super::{FileType, Inode, Metadata};
+use super::{FileType, Inode, Metadata, NAME_MAX};
 use crate::errno::{Errno, Result};
 use crate::mem::user::Dest;
 use crate::sched::{Mutex, MutexGuard};
@@ -269,6 +269,9 @@ impl ModifyGuard<'_> {
     pub fn child(&self, name: &[u8], hash: u64) -> Result<Arc<Dentry>> {
         if let Some(child) = self.directory.cached_child(name, hash) {
             return Ok(child);
+        }
+        if name.len() > NAME_MAX {
+            return Err(Errno::ENAMETOOLONG);
         }
         let inode = match self.directory.inode.lookup(name) {
             Ok(inode) => Some(inode),

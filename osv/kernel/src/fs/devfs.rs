@@ -111,6 +111,10 @@ fn open_memory(device: u64, _place: &PathRef, _flags: OpenFlags) -> Result<Arc<d
 struct Null;
 
 impl File for Null {
+    fn takes_offsets(&self) -> bool {
+        true
+    }
+
     fn read(&self, _dst: &mut Dest<'_>, _flags: IoFlags) -> Result<usize> {
         Ok(0)
     }
@@ -137,6 +141,10 @@ impl File for Null {
 struct Zero;
 
 impl File for Zero {
+    fn takes_offsets(&self) -> bool {
+        true
+    }
+
     fn read(&self, dst: &mut Dest<'_>, _flags: IoFlags) -> Result<usize> {
         dst.push_zeros(dst.remaining())
     }
@@ -179,6 +187,10 @@ impl PageSource for Zeros {
 struct Full;
 
 impl File for Full {
+    fn takes_offsets(&self) -> bool {
+        true
+    }
+
     fn read(&self, dst: &mut Dest<'_>, _flags: IoFlags) -> Result<usize> {
         dst.push_zeros(dst.remaining())
     }
@@ -204,6 +216,10 @@ impl File for Full {
 struct Random;
 
 impl File for Random {
+    fn takes_offsets(&self) -> bool {
+        true
+    }
+
     fn read(&self, dst: &mut Dest<'_>, _flags: IoFlags) -> Result<usize> {
         let before = dst.moved();
         let mut chunk = [0; 256];

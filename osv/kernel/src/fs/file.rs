@@ -104,6 +104,11 @@ pub trait File: Any + Send + Sync {
         false
     }
 
+    /// Whether `read_at` and `write_at` work. Files without positions may have them, too: `/dev/zero`.
+    fn takes_offsets(&self) -> bool {
+        self.is_positioned()
+    }
+
     /// Reads what comes next, waiting for it unless NONBLOCK (EAGAIN).
     fn read(&self, _dst: &mut Dest<'_>, _flags: IoFlags) -> Result<usize> {
         Err(Errno::EINVAL)
@@ -142,6 +147,11 @@ pub trait File: Any + Send + Sync {
     /// Where to wait for changes of the readiness; `None` if it never changes.
     fn pollee(&self) -> Option<&Pollee> {
         None
+    }
+
+    /// Whether readiness may be told by signals (O_ASYNC).
+    fn can_signal(&self) -> bool {
+        false
     }
 
     /// The pages that a mapping of this file shows.

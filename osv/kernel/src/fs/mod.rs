@@ -48,6 +48,7 @@ pub mod pipe;
 pub mod procfs;
 pub mod ramfs;
 mod rename;
+pub mod signal_driven;
 mod stream;
 pub mod sysfs;
 pub mod text;

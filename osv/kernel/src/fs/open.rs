@@ -121,7 +121,7 @@ impl<'a> Caller<'a> {
         if !flags.is_writable() {
             return Err(Errno::EINVAL);
         }
-        let parent = self.resolve_within(start, path, true, limits)?;
+        let parent = self.resolve_within(start, path, !flags.contains(OpenFlags::NOFOLLOW), limits)?;
         if !parent.is_directory() {
             return Err(Errno::ENOTDIR);
         }

@@ -7,15 +7,17 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
-use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
+use super::signal_driven::AsyncOwner;
 use super::{File, FileType, Inode, IoFlags, Metadata, OFFSET_MAX, OpenFlags, PathRef, SeekFrom, locks, text};
 use crate::errno::{Errno, Result};
 use crate::event::inotify::{self, NotifyMask};
-use crate::event::{PollEvents, Pollee};
+use crate::event::{Observer, PollEvents, Pollee, Watch};
 use crate::mem::object::PageSource;
 use crate::mem::user::{Dest, Source};
 use crate::sched::Mutex;
+use crate::sync::Once;
 
 /// Flags that F_SETFL can change.
 const SETTABLE: OpenFlags = OpenFlags::APPEND
@@ -46,8 +48,7 @@ pub struct OpenFile {
     path: Option<PathRef>,
     flags: AtomicU32,
     position: Mutex<u64>,
-    owner: AtomicI32,
-    owner_signal: AtomicI32,
+    owner: Once<Arc<AsyncOwner>>,
     has_locks: AtomicU32,
     /// Keeps the file from being run while it may be written.
     _writer: Option<text::Writer>,
@@ -69,8 +70,7 @@ impl OpenFile {
             path,
             flags: AtomicU32::new(flags.difference(CREATION).bits()),
             position: Mutex::new(0),
-            owner: AtomicI32::new(0),
-            owner_signal: AtomicI32::new(0),
+            owner: Once::new(),
             has_locks: AtomicU32::new(0),
             _writer: writer,
         })
@@ -148,7 +148,10 @@ impl OpenFile {
 
     /// Changes the status flags that can be changed (F_SETFL).
     pub fn set_status(&self, flags: OpenFlags) {
-        let changed = self.flags().difference(SETTABLE) | (flags & SETTABLE);
+        let mut changed = self.flags().difference(SETTABLE) | (flags & SETTABLE);
+        if (changed ^ self.flags()).contains(OpenFlags::ASYNC) {
+            changed.set(OpenFlags::ASYNC, self.watch(changed.contains(OpenFlags::ASYNC)));
+        }
         self.flags.store(changed.bits(), Ordering::Relaxed);
         if let Some(file) = self.file() {
             file.set_status(changed);
@@ -167,24 +170,28 @@ impl OpenFile {
         if self.flags().contains(OpenFlags::NONBLOCK) { IoFlags::NONBLOCK } else { IoFlags::empty() }
     }
 
-    /// Who gets signals of this file: a process, or a group if negative (F_SETOWN).
-    pub fn owner(&self) -> i32 {
-        self.owner.load(Ordering::Relaxed)
+    /// Who gets signals of this file.
+    pub fn owner(&self) -> &Arc<AsyncOwner> {
+        self.owner.call_once(AsyncOwner::new)
     }
 
-    /// Sets who gets signals of this file.
-    pub fn set_owner(&self, owner: i32) {
-        self.owner.store(owner, Ordering::Relaxed);
+    /// Whether O_ASYNC means anything to the file.
+    pub fn can_signal(&self) -> bool {
+        self.file().is_some_and(|file| file.can_signal() && file.pollee().is_some())
     }
 
-    /// The signal sent instead of SIGIO; 0 for SIGIO itself (F_SETSIG).
-    pub fn owner_signal(&self) -> i32 {
-        self.owner_signal.load(Ordering::Relaxed)
-    }
-
-    /// Sets the signal sent instead of SIGIO.
-    pub fn set_owner_signal(&self, signal: i32) {
-        self.owner_signal.store(signal, Ordering::Relaxed);
+    /// Begins or ends to send signals; whether they are sent now.
+    fn watch(&self, is_on: bool) -> bool {
+        let Some(pollee) = self.pollee().filter(|_| self.can_signal()) else { return false };
+        let observer: Arc<dyn Observer> = self.owner().clone();
+        if !is_on {
+            pollee.detach(&observer);
+            return false;
+        }
+        let mut interest = PollEvents::POLLPRI;
+        interest.set(PollEvents::READABLE, self.flags().is_readable());
+        interest.set(PollEvents::WRITABLE, self.flags().is_writable());
+        pollee.attach(observer, Watch { interest, is_exclusive: false, owner: self.id() }).is_ok()
     }
 
     /// Remembers that locks of this description have to be released with it.
@@ -215,9 +222,13 @@ impl OpenFile {
         self.check_readable()?;
         match &self.target {
             Target::Stream(file) => file.read(dst, flags),
-            Target::Inode(inode) => {
-                self.noted(NotifyMask::ACCESS, self.advance(|position| inode.read_at(position, dst)))
-            }
+            Target::Inode(inode) => self.noted(
+                NotifyMask::ACCESS,
+                self.advance(|position| {
+                    check_area(position, dst.remaining())?;
+                    read_inode(&**inode, position, dst)
+                }),
+            ),
             Target::Positioned(file) => self.advance(|position| file.read_at(position, dst)),
             Target::Place => Err(Errno::EBADF),
         }
@@ -248,7 +259,10 @@ impl OpenFile {
             *position = end;
             count
         } else {
-            self.advance(|position| inode.write_at(position, src))?
+            self.advance(|position| {
+                check_area(position, src.remaining())?;
+                inode.write_at(position, src)
+            })?
         };
         self.sync_if_asked(inode, flags)?;
         Ok(count)
@@ -269,10 +283,13 @@ impl OpenFile {
     /// Reads at `offset`, leaving the position alone (ESPIPE where there are no positions).
     pub fn read_at(&self, offset: u64, dst: &mut Dest<'_>) -> Result<usize> {
         match &self.target {
-            Target::Stream(_) => Err(Errno::ESPIPE),
+            Target::Stream(file) if !file.takes_offsets() => Err(Errno::ESPIPE),
             _ if !self.flags().is_readable() => Err(Errno::EBADF),
-            Target::Inode(inode) => self.noted(NotifyMask::ACCESS, inode.read_at(offset, dst)),
-            Target::Positioned(file) => file.read_at(offset, dst),
+            Target::Inode(inode) => {
+                check_area(offset, dst.remaining())?;
+                self.noted(NotifyMask::ACCESS, read_inode(&**inode, offset, dst))
+            }
+            Target::Positioned(file) | Target::Stream(file) => file.read_at(offset, dst),
             Target::Place => Err(Errno::EBADF),
         }
     }
@@ -280,9 +297,10 @@ impl OpenFile {
     /// Writes at `offset`, leaving the position alone; with O_APPEND at the end, as Linux does it.
     pub fn write_at(&self, offset: u64, src: &mut Source<'_>) -> Result<usize> {
         match &self.target {
-            Target::Stream(_) => Err(Errno::ESPIPE),
+            Target::Stream(file) if !file.takes_offsets() => Err(Errno::ESPIPE),
             _ if !self.flags().is_writable() => Err(Errno::EBADF),
             Target::Inode(inode) => {
+                check_area(offset, src.remaining())?;
                 let flags = self.flags();
                 let count = if flags.contains(OpenFlags::APPEND) {
                     inode.append(src)?.0
@@ -292,7 +310,7 @@ impl OpenFile {
                 self.sync_if_asked(&**inode, flags)?;
                 self.noted(NotifyMask::MODIFY, Ok(count))
             }
-            Target::Positioned(file) => file.write_at(offset, src),
+            Target::Positioned(file) | Target::Stream(file) => file.write_at(offset, src),
             Target::Place => Err(Errno::EBADF),
         }
     }
@@ -345,6 +363,15 @@ impl OpenFile {
     /// Whether positions mean anything.
     pub fn has_positions(&self) -> bool {
         matches!(self.target, Target::Inode(_) | Target::Positioned(_))
+    }
+
+    /// Whether reads and writes at an offset are possible.
+    pub fn takes_offsets(&self) -> bool {
+        match &self.target {
+            Target::Inode(_) => true,
+            Target::Positioned(file) | Target::Stream(file) => file.takes_offsets(),
+            Target::Place => false,
+        }
     }
 
     /// Reads a directory from the position on: `emit` gets name, inode number, type and next position of each entry,
@@ -444,12 +471,30 @@ impl Drop for OpenFile {
     }
 }
 
+/// EINVAL for bytes that no offset can express.
+fn check_area(offset: u64, len: usize) -> Result<()> {
+    match offset.checked_add(len as u64) {
+        Some(end) if end <= OFFSET_MAX => Ok(()),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// A directory cannot be read, not even no bytes of it.
+#[inline]
+fn read_inode(inode: &dyn Inode, offset: u64, dst: &mut Dest<'_>) -> Result<usize> {
+    if dst.is_full() && inode.kind() == FileType::Directory {
+        return Err(Errno::EISDIR);
+    }
+    inode.read_at(offset, dst)
+}
+
 fn seek_inode(inode: &dyn Inode, from: SeekFrom, current: u64) -> Result<u64> {
     let is_directory = inode.kind() == FileType::Directory;
+    let moved = |base, offset| checked_position(base, offset).map_err(|_| Errno::EINVAL);
     match from {
-        SeekFrom::Start(offset) => checked_position(0, offset),
-        SeekFrom::Current(offset) => checked_position(current, offset),
-        SeekFrom::End(offset) => checked_position(inode.size()?, offset),
+        SeekFrom::Start(offset) => moved(0, offset),
+        SeekFrom::Current(offset) => moved(current, offset),
+        SeekFrom::End(offset) => moved(inode.size()?, offset),
         SeekFrom::Data(_) | SeekFrom::Hole(_) if is_directory => Err(Errno::EINVAL),
         SeekFrom::Data(offset) => inode.seek_data(u64::try_from(offset).map_err(|_| Errno::ENXIO)?),
         SeekFrom::Hole(offset) => inode.seek_hole(u64::try_from(offset).map_err(|_| Errno::ENXIO)?),

@@ -27,10 +27,13 @@ impl<'a> Caller<'a> {
         let (old_guard, new_guard) = Dentry::lock_two(old_parent.dentry(), new_parent.dentry())?;
         let new_guard = new_guard.as_ref().unwrap_or(&old_guard);
         let source = old_guard.child(old_name, old_hash)?;
+        if source.kind().is_none() {
+            return Err(Errno::ENOENT);
+        }
         let target = new_guard.child(new_name, new_hash)?;
 
         let exchanges = flags.contains(RenameFlags::EXCHANGE);
-        check_existence(&source, &target, flags)?;
+        check_existence(&target, flags)?;
         let needs_directory = old_last.has_trailing_slash || (new_last.has_trailing_slash && !exchanges);
         if needs_directory && !source.is_directory() {
             return Err(Errno::ENOTDIR);
@@ -119,11 +122,8 @@ fn tell_of_move(from: (&PathRef, &[u8]), to: (&PathRef, &[u8]), moved: &Arc<Dent
     inotify::on_self(moved.inode(), NotifyMask::MOVE_SELF);
 }
 
-fn check_existence(source: &Dentry, target: &Dentry, flags: RenameFlags) -> Result<()> {
+fn check_existence(target: &Dentry, flags: RenameFlags) -> Result<()> {
     let target_exists = target.kind().is_some();
-    if source.kind().is_none() {
-        return Err(Errno::ENOENT);
-    }
     if flags.contains(RenameFlags::NOREPLACE) && target_exists {
         return Err(Errno::EEXIST);
     }

@@ -115,7 +115,7 @@ impl<'a> Walker<'a> {
         match self.target(link)? {
             Target::Place(place) => Ok(Follow::Place(place)),
             Target::Text(text) => {
-                let from = if text.first() == Some(&b'/') { self.top()? } else { directory };
+                let from = if text.first() == Some(&b'/') { self.jump_to_top(&directory)? } else { directory };
                 let (parent, last) = self.run_to_parent(from, &text)?;
                 Ok(Follow::Parent(parent, last))
             }
@@ -148,6 +148,15 @@ impl<'a> Walker<'a> {
         })
     }
 
+    /// Where an absolute symlink in the directory `at` leads first.
+    fn jump_to_top(&self, at: &PathRef) -> Result<PathRef> {
+        let top = self.top()?;
+        if self.flags.contains(ResolveFlags::NO_XDEV) && top.mount().id() != at.mount().id() {
+            return Err(Errno::EXDEV);
+        }
+        Ok(top)
+    }
+
     fn run_to_parent(&mut self, at: PathRef, path: &[u8]) -> Result<(PathRef, Last)> {
         let mut last = Last { kind: LastKind::Root, has_trailing_slash: true };
         let parent = self.run(at, path, true, Some(&mut last))?;
@@ -172,7 +181,7 @@ impl<'a> Walker<'a> {
             if next.is_empty()
                 && let Some(last) = last.take()
             {
-                *last = last_component(name, hash, tail)?;
+                *last = last_component(name, hash, tail);
                 return Ok(at);
             }
             match name {
@@ -188,7 +197,7 @@ impl<'a> Walker<'a> {
                                 Target::Place(place) => at = place,
                                 Target::Text(mut text) => {
                                     if text.first() == Some(&b'/') {
-                                        at = self.top()?;
+                                        at = self.jump_to_top(&at)?;
                                     }
                                     text.extend_from_slice(tail);
                                     storage = text;
@@ -286,12 +295,11 @@ fn without_slashes(mut path: &[u8]) -> &[u8] {
     path
 }
 
-fn last_component(name: &[u8], hash: u64, tail: &[u8]) -> Result<Last> {
+fn last_component(name: &[u8], hash: u64, tail: &[u8]) -> Last {
     let kind = match name {
         b"." => LastKind::Dot,
         b".." => LastKind::DotDot,
-        _ if name.len() > NAME_MAX => return Err(Errno::ENAMETOOLONG),
         _ => LastKind::Normal(Name::new(name), hash),
     };
-    Ok(Last { kind, has_trailing_slash: !tail.is_empty() })
+    Last { kind, has_trailing_slash: !tail.is_empty() }
 }

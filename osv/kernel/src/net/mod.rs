@@ -176,6 +176,10 @@ impl SocketFile {
 }
 
 impl File for SocketFile {
+    fn can_signal(&self) -> bool {
+        true
+    }
+
     fn read(&self, dst: &mut Dest<'_>, flags: IoFlags) -> Result<usize> {
         let how = Patience::new(flags, self.socket.time_limits().0);
         Ok(self.socket.receive(dst, MessageFlags::empty(), how)?.count)

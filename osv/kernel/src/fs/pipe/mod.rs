@@ -216,6 +216,15 @@ impl Pipe {
     }
 }
 
+/// Fills `space`, or fails: a page that a bad address cuts short does not reach the pipe, as on Linux.
+#[inline]
+fn pull_all(src: &mut Source<'_>, space: &mut [u8]) -> Result<usize> {
+    match src.pull(space) {
+        Ok(moved) if moved < space.len() => Err(Errno::EFAULT),
+        result => result,
+    }
+}
+
 /// One end of a pipe, or both of a FIFO that was opened for reading and writing.
 pub struct PipeEnd {
     pipe: Arc<Pipe>,
@@ -272,7 +281,7 @@ impl PipeEnd {
         let want = if is_packet { src.remaining().min(PAGE) } else { src.remaining() };
         let is_torn = src.moved() > 0 || want > PAGE;
         let need = if is_torn && flags.contains(IoFlags::NONBLOCK) && !is_packet { 1 } else { want };
-        self.pipe.put(need, flags, |ring| ring.fill(want, is_packet, |space| src.pull(space)))
+        self.pipe.put(need, flags, |ring| ring.fill(want, is_packet, |space| pull_all(src, space)))
     }
 
     fn readiness_of_reader(&self) -> PollEvents {
@@ -344,6 +353,10 @@ impl File for PipeEnd {
             events |= self.readiness_of_writer();
         }
         events
+    }
+
+    fn can_signal(&self) -> bool {
+        true
     }
 
     fn pollee(&self) -> Option<&Pollee> {

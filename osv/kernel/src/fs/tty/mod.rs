@@ -342,6 +342,10 @@ impl File for Tty {
         events
     }
 
+    fn can_signal(&self) -> bool {
+        true
+    }
+
     fn pollee(&self) -> Option<&Pollee> {
         Some(&self.pollee)
     }

@@ -17,6 +17,7 @@ pub use pipe::{pipe, pipe2};
 pub use poll::{poll, ppoll};
 pub use select::{pselect6, select};
 pub use signalfd::{signalfd, signalfd4};
+pub(super) use splice::splice_whole;
 pub use splice::{splice, tee, vmsplice};
 pub use timerfd::{timerfd_create, timerfd_gettime, timerfd_settime};
 

@@ -6,9 +6,10 @@ use linux_raw_sys::general;
 
 use crate::errno::{Errno, Result};
 use crate::fs::pipe::{PipeEnd, Place};
-use crate::fs::{IoFlags, OpenFile, OpenFlags};
+use crate::fs::{FileType, IoFlags, OpenFile, OpenFlags};
 use crate::mem::user::{Dest, Iovecs, Source, UserAddr, UserPtr};
-use crate::process::current_task;
+use crate::process::limits::{INFINITY, Resource};
+use crate::process::{current_process, current_task};
 use crate::syscall::{Fd, SysResult};
 
 const ALL_FLAGS: u32 =
@@ -29,11 +30,17 @@ pub fn splice(
     }
     let files = current_task().files();
     let (input, output) = (files.get(input.0)?, files.get(output.0)?);
-    input.check_readable()?;
-    output.check_writable()?;
+    if input.is_place() || output.is_place() {
+        return Err(Errno::EBADF);
+    }
     let (from, to) = (input.downcast::<PipeEnd>(), output.downcast::<PipeEnd>());
     if (from.is_some() && !input_offset.is_null()) || (to.is_some() && !output_offset.is_null()) {
         return Err(Errno::ESPIPE);
+    }
+    input.check_readable()?;
+    output.check_writable()?;
+    if input.inode().is_some_and(|inode| inode.kind() == FileType::Directory) {
+        return Err(Errno::EINVAL);
     }
     let count = match (from, to) {
         (None, None) => Err(Errno::EINVAL),
@@ -42,7 +49,10 @@ pub fn splice(
             if output.flags().contains(OpenFlags::APPEND) {
                 return Err(Errno::EINVAL);
             }
-            with_place(&output, output_offset, |place| from.drain_to(place, len, io_flags(flags, &[&input])))
+            with_place(&output, output_offset, |place| {
+                let len = allowed(place, len)?;
+                from.drain_to(place, len, io_flags(flags, &[&input]))
+            })
         }
         (None, Some(to)) => {
             with_place(&input, input_offset, |place| to.fill_from(place, len, io_flags(flags, &[&output])))
@@ -102,6 +112,32 @@ fn between_pipes(from: &PipeEnd, to: &PipeEnd, len: usize, is_copy: bool, flags:
     from.transfer_to(to, len, is_copy, flags)
 }
 
+/// Moves what a file without positions has to a pipe: `sendfile` from a socket.
+pub fn splice_whole(input: &Arc<OpenFile>, output: &Arc<OpenFile>, len: usize) -> SysResult {
+    let to = output.downcast::<PipeEnd>().ok_or(Errno::EINVAL)?;
+    if input.downcast::<PipeEnd>().is_some() || len == 0 {
+        return Err(Errno::EINVAL);
+    }
+    Ok(to.fill_from(&mut Place { file: input, offset: None }, len, io_flags(0, &[output]))? as u64)
+}
+
+/// How much of `len` the largest file size of the process (RLIMIT_FSIZE) lets `place` take.
+fn allowed(place: &Place<'_>, len: usize) -> Result<usize> {
+    let is_regular = place.file.file().is_none();
+    let limit = current_process().limit(Resource::FileSize);
+    if !is_regular || limit == INFINITY {
+        return Ok(len);
+    }
+    let start = place.offset.unwrap_or_else(|| place.file.position());
+    match limit.checked_sub(start).filter(|&room| room != 0) {
+        Some(room) => Ok(len.min(usize::try_from(room).unwrap_or(usize::MAX))),
+        None => {
+            super::super::fs::too_large();
+            Err(Errno::EFBIG)
+        }
+    }
+}
+
 /// Runs `transfer` with a file and the offset that lies at `offset`, which moves along.
 fn with_place(
     file: &Arc<OpenFile>,
@@ -111,7 +147,7 @@ fn with_place(
     let Some(pointer) = offset.non_null() else {
         return transfer(&mut Place { file, offset: None });
     };
-    if !file.has_positions() {
+    if !file.takes_offsets() {
         return Err(Errno::EINVAL);
     }
     let start = u64::try_from(pointer.read()?).map_err(|_| Errno::EINVAL)?;

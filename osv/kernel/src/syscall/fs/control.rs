@@ -25,6 +25,10 @@ pub fn ioctl(fd: Fd, command: u32, arg: u64) -> SysResult {
         }
         ioctl::FIOASYNC => {
             let is_on = UserPtr::<i32>::new(arg).read()? != 0;
+            if is_on && !file.can_signal() {
+                return Err(Errno::ENOTTY);
+            }
+            file.owner().set_descriptor(fd.0);
             file.set_flag(OpenFlags::ASYNC, is_on);
         }
         _ if is_regular(&file) => return of_regular_file(&file, command, arg),

@@ -2,8 +2,11 @@
 
 use alloc::vec::Vec;
 
+use super::read_write::{write_all, write_at};
 use super::{file, usable_file};
 use crate::errno::{Errno, Result};
+use crate::event::EventFd;
+use crate::fs::pipe::PipeEnd;
 use crate::fs::{FileType, OFFSET_MAX, OpenFile, OpenFlags, SeekFrom};
 use crate::mem::user::{Dest, Source, UserPtr};
 use crate::syscall::{Fd, SysResult};
@@ -19,7 +22,16 @@ pub fn sendfile(output: Fd, input: Fd, offset: UserPtr<u64>, count: usize) -> Sy
     input.check_readable()?;
     let output = file(output)?;
     output.check_writable()?;
-    if !input.has_positions() || output.flags().contains(OpenFlags::APPEND) {
+    if !offset.is_null() && !input.takes_offsets() {
+        return Err(Errno::ESPIPE);
+    }
+    if output.downcast::<PipeEnd>().is_some() && !input.has_positions() {
+        return super::super::event::splice_whole(&input, &output, count);
+    }
+    if output.downcast::<EventFd>().is_some() {
+        return Err(Errno::EINVAL);
+    }
+    if !input.has_positions() && !input.takes_offsets() || output.flags().contains(OpenFlags::APPEND) {
         return Err(Errno::EINVAL);
     }
     if input.inode().is_some_and(|inode| inode.kind() == FileType::Directory) {
@@ -29,7 +41,7 @@ pub fn sendfile(output: Fd, input: Fd, offset: UserPtr<u64>, count: usize) -> Sy
     let moved = transfer(count, |done, buffer| {
         let filled = input.read_at(start + done, &mut Dest::from_slice(buffer))?;
         let filled = buffer.get(..filled).unwrap_or_default();
-        output.write(&mut Source::from_slice(filled))
+        write_all(&output, &mut Source::from_slice(filled)).map(|count| count as usize)
     })?;
     finish(&input, offset, start + moved)?;
     Ok(moved)
@@ -44,13 +56,13 @@ pub fn copy_file_range(
     count: usize,
     flags: u32,
 ) -> SysResult {
-    let input = usable_file(input)?;
-    let output = usable_file(output)?;
-    let from = start_of(&input, input_offset)?;
-    let to = start_of(&output, output_offset)?;
     if flags != 0 {
         return Err(Errno::EINVAL);
     }
+    let input = usable_file(input)?;
+    let output = usable_file(output)?;
+    let from = start_of(&input, input_offset).map_err(overflow)?;
+    let to = start_of(&output, output_offset).map_err(overflow)?;
     for file in [&input, &output] {
         match file.inode().map(|inode| inode.kind()) {
             Some(FileType::Regular) => {}
@@ -63,6 +75,12 @@ pub fn copy_file_range(
     if output.flags().contains(OpenFlags::APPEND) {
         return Err(Errno::EBADF);
     }
+    if !is_same_file_system(&input, &output) {
+        return Err(Errno::EXDEV);
+    }
+    if to >= OFFSET_MAX && count != 0 {
+        return Err(Errno::EFBIG);
+    }
     let size = input.metadata()?.size;
     let count = count.min(usize::try_from(size.saturating_sub(from)).unwrap_or(usize::MAX));
     if is_same_file(&input, &output) && from < to + count as u64 && to < from + count as u64 {
@@ -71,15 +89,25 @@ pub fn copy_file_range(
     let moved = transfer(count, |done, buffer| {
         let filled = input.read_at(from + done, &mut Dest::from_slice(buffer))?;
         let filled = buffer.get(..filled).unwrap_or_default();
-        output.write_at(to + done, &mut Source::from_slice(filled))
+        write_at(&output, to + done, &mut Source::from_slice(filled)).map(|count| count as usize)
     })?;
     finish(&input, input_offset, from + moved)?;
     finish(&output, output_offset, to + moved)?;
     Ok(moved)
 }
 
+fn is_same_file_system(a: &OpenFile, b: &OpenFile) -> bool {
+    let block = |file: &OpenFile| file.path().map(|place| alloc::sync::Arc::as_ptr(place.mount().super_block()));
+    block(a) == block(b)
+}
+
 fn is_same_file(a: &OpenFile, b: &OpenFile) -> bool {
     matches!((a.inode(), b.inode()), (Some(a), Some(b)) if alloc::sync::Arc::ptr_eq(a, b))
+}
+
+/// Offsets that cannot be are EOVERFLOW to `copy_file_range`.
+fn overflow(error: Errno) -> Errno {
+    if error == Errno::EINVAL { Errno::EOVERFLOW } else { error }
 }
 
 /// The offset to start at: where `offset` points to, or the position if it is null.

@@ -1,15 +1,21 @@
 //! Descriptors: `close(2)`, `dup(2)`, `fcntl(2)`.
 
+use core::sync::atomic::{AtomicBool, Ordering};
+
 use linux_raw_sys::general;
 
-use super::{file, install, lock};
+use super::{as_caller, file, install, lock};
 use crate::errno::{Errno, Result};
+use crate::fs::access::capability;
 use crate::fs::pipe::PipeEnd;
+use crate::fs::signal_driven::OwnerKind;
 use crate::fs::{OpenFile, OpenFlags};
 use crate::mem::user::UserPtr;
 use crate::process::limits::Resource;
+use crate::process::signal::Signal;
 use crate::process::{current_process, current_task};
 use crate::syscall::{Fd, SysResult};
+use crate::warn;
 
 /// Give the caller a table of its own first.
 const CLOSE_RANGE_UNSHARE: u32 = 2;
@@ -82,10 +88,7 @@ pub fn fcntl(fd: Fd, command: u32, arg: u64) -> SysResult {
         }
         general::F_GETFL => Ok(u64::from(file.flags().bits())),
         _ if file.is_place() => Err(Errno::EBADF),
-        general::F_SETFL => {
-            file.set_status(OpenFlags::from_bits_truncate(arg as u32));
-            Ok(0)
-        }
+        general::F_SETFL => set_status(&file, fd.0, OpenFlags::from_bits_truncate(arg as u32)),
         general::F_GETLK | general::F_OFD_GETLK => lock::test(&files, &file, command, arg),
         general::F_SETLK | general::F_SETLKW | general::F_OFD_SETLK | general::F_OFD_SETLKW => {
             lock::set(&files, &file, command, arg)
@@ -94,6 +97,20 @@ pub fn fcntl(fd: Fd, command: u32, arg: u64) -> SysResult {
         general::F_SETPIPE_SZ | general::F_GETPIPE_SZ => pipe_size(&file, command, arg),
         _ => owner_or_hint(&file, command, arg),
     }
+}
+
+/// F_SETFL
+fn set_status(file: &OpenFile, fd: i32, flags: OpenFlags) -> SysResult {
+    let is_new = |flag| flags.contains(flag) && !file.flags().contains(flag);
+    if let Some(inode) = file.inode().filter(|_| is_new(OpenFlags::NOATIME)) {
+        let owner = inode.permissions()?.uid;
+        as_caller(|caller| if caller.subject.owns(owner) { Ok(()) } else { Err(Errno::EPERM) })?;
+    }
+    if is_new(OpenFlags::ASYNC) {
+        file.owner().set_descriptor(fd);
+    }
+    file.set_status(flags);
+    Ok(0)
 }
 
 fn duplicate_from(file: alloc::sync::Arc<OpenFile>, first: u64, closes_on_exec: bool) -> SysResult {
@@ -124,44 +141,79 @@ fn seals(file: &OpenFile, command: u32, arg: u64) -> SysResult {
     Ok(0)
 }
 
+/// `/proc/sys/fs/pipe-max-size`: how large a pipe anybody may have.
+const PIPE_MAX_SIZE: usize = 1 << 20;
+
 fn pipe_size(file: &OpenFile, command: u32, arg: u64) -> SysResult {
     let end = file.downcast::<PipeEnd>().ok_or(Errno::EBADF)?;
     if command == general::F_GETPIPE_SZ {
         return Ok(end.capacity() as u64);
     }
     let size = usize::try_from(arg as i32).map_err(|_| Errno::EINVAL)?;
+    let is_privileged = as_caller(|caller| Ok(caller.subject.has(capability::SYS_RESOURCE)))?;
+    if size > PIPE_MAX_SIZE && size > end.capacity() && !is_privileged {
+        return Err(Errno::EPERM);
+    }
     Ok(end.set_capacity(size)? as u64)
 }
 
 /// `struct f_owner_ex`: a type and an id.
 type OwnerEx = [i32; 2];
-const OWNER_TID: i32 = 0;
-const OWNER_PID: i32 = 1;
-const OWNER_GROUP: i32 = 2;
 
 fn owner_or_hint(file: &OpenFile, command: u32, arg: u64) -> SysResult {
     match command {
-        general::F_SETOWN => file.set_owner(arg as i32),
-        general::F_GETOWN => return Ok(file.owner() as i64 as u64),
+        general::F_SETOWN => set_owner(file, arg as i32)?,
+        general::F_GETOWN => return Ok(owner_of(file) as u64),
         general::F_SETOWN_EX => {
             let [kind, id] = UserPtr::<OwnerEx>::new(arg).read()?;
-            file.set_owner(match kind {
-                OWNER_TID | OWNER_PID => id,
-                OWNER_GROUP => id.checked_neg().ok_or(Errno::EINVAL)?,
+            let kind = match u32::try_from(kind) {
+                Ok(general::F_OWNER_TID) => OwnerKind::Thread,
+                Ok(general::F_OWNER_PID) => OwnerKind::Process,
+                Ok(general::F_OWNER_PGRP) => OwnerKind::Group,
                 _ => return Err(Errno::EINVAL),
-            });
+            };
+            file.owner().set(kind, u32::try_from(id).map_err(|_| Errno::ESRCH)?)?;
         }
         general::F_GETOWN_EX => {
-            let owner = file.owner();
-            let kind = if owner < 0 { OWNER_GROUP } else { OWNER_PID };
-            UserPtr::<OwnerEx>::new(arg).write(&[kind, owner.wrapping_abs()])?;
+            let (kind, id) = file.owner().get();
+            UserPtr::<OwnerEx>::new(arg).write(&[kind as i32, id as i32])?;
         }
-        general::F_SETSIG => file.set_owner_signal(checked_signal(arg)?),
-        general::F_GETSIG => return Ok(file.owner_signal() as u64),
+        general::F_SETSIG => file.owner().set_signal(Signal::new(checked_signal(arg)? as u32)),
+        general::F_GETSIG => return Ok(file.owner().signal().map_or(0, |signal| u64::from(signal.number()))),
         general::F_GETLEASE => return Ok(u64::from(general::F_UNLCK)),
+        general::F_SETLEASE | general::F_NOTIFY => {
+            warn_once(command);
+            return Err(Errno::EINVAL);
+        }
         _ => return Err(Errno::EINVAL),
     }
     Ok(0)
+}
+
+/// Says once each that leases and directory notes are not there; programs get what a file system without them gives.
+fn warn_once(command: u32) {
+    static SAID: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
+    let (said, name) = if command == general::F_SETLEASE { (&SAID[0], "F_SETLEASE") } else { (&SAID[1], "F_NOTIFY") };
+    if !said.swap(true, Ordering::Relaxed) {
+        warn!("fcntl: {name} is not supported: EINVAL");
+    }
+}
+
+/// F_SETOWN, SIOCSPGRP: a process, or a process group if negative.
+pub(in crate::syscall) fn set_owner(file: &OpenFile, id: i32) -> Result<()> {
+    if id == i32::MIN {
+        return Err(Errno::EINVAL);
+    }
+    let kind = if id < 0 { OwnerKind::Group } else { OwnerKind::Process };
+    file.owner().set(kind, id.unsigned_abs())
+}
+
+/// F_GETOWN, SIOCGPGRP
+pub(in crate::syscall) fn owner_of(file: &OpenFile) -> i64 {
+    match file.owner().get() {
+        (OwnerKind::Group, id) => -i64::from(id),
+        (_, id) => i64::from(id),
+    }
 }
 
 fn checked_signal(number: u64) -> Result<i32> {

@@ -95,6 +95,9 @@ pub fn getcwd(buffer: UserAddr, size: usize) -> SysResult {
         path.splice(0..0, *b"(unreachable)");
     }
     path.push(0);
+    if path.len() > general::PATH_MAX as usize {
+        return Err(Errno::ENAMETOOLONG);
+    }
     if path.len() > size {
         return Err(Errno::ERANGE);
     }

@@ -26,13 +26,21 @@ struct RawLock {
 
 /// Locks or unlocks a whole file. <https://man7.org/linux/man-pages/man2/flock.2.html>
 pub fn flock(fd: Fd, operation: u32) -> SysResult {
-    let file = usable_file(fd)?;
+    if operation & general::LOCK_MAND != 0 {
+        // Locks of Windows' kind never did anything on Linux: since 5.18 they are ignored.
+        return Ok(0);
+    }
     let waits = operation & general::LOCK_NB == 0;
-    match operation & !general::LOCK_NB {
-        general::LOCK_SH => locks::lock_whole(&file, Mode::Shared, waits)?,
-        general::LOCK_EX => locks::lock_whole(&file, Mode::Exclusive, waits)?,
-        general::LOCK_UN => locks::unlock_whole(&file),
+    let mode = match operation & !general::LOCK_NB {
+        general::LOCK_SH => Some(Mode::Shared),
+        general::LOCK_EX => Some(Mode::Exclusive),
+        general::LOCK_UN => None,
         _ => return Err(Errno::EINVAL),
+    };
+    let file = usable_file(fd)?;
+    match mode {
+        Some(mode) => locks::lock_whole(&file, mode, waits)?,
+        None => locks::unlock_whole(&file),
     }
     Ok(0)
 }

@@ -37,6 +37,7 @@ pub use name::{
 };
 pub use open::{creat, open, openat, openat2};
 pub use read_write::{lseek, pread64, preadv, preadv2, pwrite64, pwritev, pwritev2, read, readv, write, writev};
+pub(super) use size::too_large;
 pub use size::{fallocate, ftruncate, truncate};
 pub use stat::{fstat, lstat, newfstatat, stat, statx};
 pub use statfs::{fstatfs, statfs};
@@ -111,6 +112,9 @@ fn at<T>(directory: Fd, path: UserAddr, act: impl FnOnce(&Caller<'_>, Start<'_>,
 /// Acts with the place where `path`, relative to `directory`, starts.
 #[inline]
 fn from<T>(directory: Fd, path: &[u8], act: impl FnOnce(&Caller<'_>, Start<'_>) -> Result<T>) -> Result<T> {
+    if path.is_empty() {
+        return Err(Errno::ENOENT);
+    }
     if directory.0 == general::AT_FDCWD || path.first() == Some(&b'/') {
         return as_caller(|caller| act(caller, Start::Current));
     }

@@ -114,9 +114,12 @@ pub fn readlinkat(directory: Fd, path: UserAddr, buffer: UserAddr, size: i32) ->
     let flags = general::AT_SYMLINK_NOFOLLOW | general::AT_EMPTY_PATH;
     let target = at_place(directory, path, flags, |_, place| match place.kind() {
         FileType::Symlink => place.inode().read_link(),
-        _ if is_by_descriptor => Err(Errno::ENOENT),
         _ => Err(Errno::EINVAL),
-    })?;
+    });
+    let target = match target {
+        Err(Errno::EINVAL) if is_by_descriptor => return Err(Errno::ENOENT),
+        target => target?,
+    };
     let shown = target.get(..size).unwrap_or(&target);
     UserSlice::new(buffer.0, size).write_all(shown)?;
     Ok(shown.len() as u64)
@@ -141,7 +144,8 @@ pub fn mknodat(directory: Fd, path: UserAddr, mode: u32, device: u32) -> SysResu
         Some(FileType::Symlink) | None => return Err(Errno::EINVAL),
     };
     at(directory, path, |caller, start, path| {
-        let is_device = matches!(kind, NewKind::CharDevice(_) | NewKind::BlockDevice(_));
+        // Whoever may make files may make a whiteout, the device 0:0.
+        let is_device = matches!(kind, NewKind::CharDevice(1..) | NewKind::BlockDevice(_));
         if is_device && !caller.subject.has(capability::MKNOD) {
             return Err(Errno::EPERM);
         }

@@ -3,9 +3,9 @@
 use linux_raw_sys::general;
 use zerocopy::FromBytes;
 
-use super::{CURRENT, at, install};
+use super::{CURRENT, as_caller, at, install, opened_place, with_path};
 use crate::errno::{Errno, Result};
-use crate::fs::{OpenFlags, ResolveFlags};
+use crate::fs::{Caller, OpenFlags, ResolveFlags, Start};
 use crate::mem::user::{UserAddr, UserPtr, UserSlice};
 use crate::syscall::{Fd, SysResult};
 
@@ -91,6 +91,14 @@ fn open_checked(directory: Fd, path: UserAddr, flags: OpenFlags, mode: u16, limi
         return Err(Errno::EINVAL);
     }
     let kept = if flags.contains(OpenFlags::PATH) { flags } else { flags | OpenFlags::LARGEFILE };
-    let file = at(directory, path, |caller, start, path| caller.open(start, path, kept, mode, limits))?;
+    let open = |caller: &Caller<'_>, start: Start<'_>, path: &[u8]| caller.open(start, path, kept, mode, limits);
+    let is_scoped = limits.contains(ResolveFlags::IN_ROOT) && directory != CURRENT;
+    let file = if is_scoped {
+        let root =
+            opened_place(directory).map_err(|error| if error == Errno::EINVAL { Errno::ENOTDIR } else { error })?;
+        with_path(path, |path| as_caller(|caller| open(caller, Start::At(&root), path)))?
+    } else {
+        at(directory, path, open)?
+    };
     install(file, flags.contains(OpenFlags::CLOEXEC))
 }

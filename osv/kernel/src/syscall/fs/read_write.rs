@@ -84,7 +84,7 @@ pub fn pwritev(fd: Fd, pieces: UserAddr, count: usize, offset: i64) -> SysResult
 /// As `preadv`, with flags; offset -1 means the position. <https://man7.org/linux/man-pages/man2/preadv2.2.html>
 pub fn preadv2(fd: Fd, pieces: UserAddr, count: usize, offset: i64, _high: u64, flags: u32) -> SysResult {
     let file = file(fd)?;
-    let io_flags = checked_flags(&file, flags & !general::RWF_APPEND, flags)?;
+    let io_flags = checked_flags(&file, flags)?;
     let pieces = Iovecs::import(pieces.0, count)?;
     if offset == -1 {
         return Ok(file.read_with(&mut pieces.dest(), io_flags)? as u64);
@@ -95,13 +95,16 @@ pub fn preadv2(fd: Fd, pieces: UserAddr, count: usize, offset: i64, _high: u64, 
 /// As `pwritev`, with flags; offset -1 means the position. <https://man7.org/linux/man-pages/man2/pwritev2.2.html>
 pub fn pwritev2(fd: Fd, pieces: UserAddr, count: usize, offset: i64, _high: u64, flags: u32) -> SysResult {
     let file = file(fd)?;
-    let io_flags = checked_flags(&file, flags, flags)?;
+    let io_flags = checked_flags(&file, flags)?;
     let pieces = Iovecs::import(pieces.0, count)?;
     let mut source = pieces.source();
     let written = if flags & general::RWF_APPEND != 0 {
+        limit_append(&file, &mut source)?;
         file.append(&mut source, offset == -1)? as u64
+    } else if offset == -1 && file.file().is_some() {
+        finish_stream(file.write_with(&mut source, io_flags))?
     } else if offset == -1 {
-        file.write_with(&mut source, io_flags)? as u64
+        write_all(&file, &mut source)?
     } else {
         write_at(&file, checked_offset(offset)?, &mut source)?
     };
@@ -134,18 +137,18 @@ fn checked_offset(offset: i64) -> Result<u64> {
     u64::try_from(offset).map_err(|_| Errno::EINVAL)
 }
 
-fn checked_flags(file: &Arc<OpenFile>, flags: u32, all: u32) -> Result<IoFlags> {
-    if all & !RWF_KNOWN != 0 || flags != all && all & general::RWF_APPEND != 0 {
+fn checked_flags(file: &Arc<OpenFile>, flags: u32) -> Result<IoFlags> {
+    if flags & !RWF_KNOWN != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
     let mut io_flags = file.io_flags();
-    io_flags.set(IoFlags::NONBLOCK, io_flags.contains(IoFlags::NONBLOCK) || all & general::RWF_NOWAIT != 0);
+    io_flags.set(IoFlags::NONBLOCK, io_flags.contains(IoFlags::NONBLOCK) || flags & general::RWF_NOWAIT != 0);
     Ok(io_flags)
 }
 
 /// Writes at the position; what the largest file size of the process (RLIMIT_FSIZE) forbids is cut off.
 #[inline]
-fn write_all(file: &Arc<OpenFile>, source: &mut Source<'_>) -> SysResult {
+pub(super) fn write_all(file: &Arc<OpenFile>, source: &mut Source<'_>) -> SysResult {
     if file.file().is_some() {
         return finish_stream(file.write(source));
     }
@@ -157,12 +160,20 @@ fn write_all(file: &Arc<OpenFile>, source: &mut Source<'_>) -> SysResult {
     finish(file, file.write(source))
 }
 
-fn write_at(file: &Arc<OpenFile>, offset: u64, source: &mut Source<'_>) -> SysResult {
+pub(super) fn write_at(file: &Arc<OpenFile>, offset: u64, source: &mut Source<'_>) -> SysResult {
     let limit = current_process().limit(Resource::FileSize);
     if limit != INFINITY {
         limit_size(file, offset, source, limit)?;
     }
     finish(file, file.write_at(offset, source))
+}
+
+/// What RLIMIT_FSIZE forbids of an append is cut off.
+fn limit_append(file: &OpenFile, source: &mut Source<'_>) -> Result<()> {
+    match current_process().limit(Resource::FileSize) {
+        INFINITY => Ok(()),
+        limit => limit_size(file, end_of(file)?, source, limit),
+    }
 }
 
 fn end_of(file: &OpenFile) -> Result<u64> {
@@ -185,7 +196,7 @@ fn limit_size(file: &OpenFile, start: u64, source: &mut Source<'_>, limit: u64) 
 /// Changed contents lose their set-id bits.
 #[inline]
 fn finish(file: &Arc<OpenFile>, result: Result<usize>) -> SysResult {
-    if let (Ok(_), None, Some(place)) = (&result, file.file(), file.path()) {
+    if let (Ok(1..), None, Some(place)) = (&result, file.file(), file.path()) {
         super::size::contents_changed(place)?;
     }
     finish_stream(result)

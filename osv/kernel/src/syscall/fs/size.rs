@@ -4,6 +4,8 @@ use linux_raw_sys::general;
 
 use super::{CURRENT, as_caller, at_place, file};
 use crate::errno::{Errno, Result};
+use crate::event::inotify::{self, NotifyMask};
+use crate::fs::pipe::PipeEnd;
 use crate::fs::{FileType, PathRef};
 use crate::mem::user::UserAddr;
 use crate::process::limits::Resource;
@@ -34,7 +36,7 @@ pub fn ftruncate(fd: Fd, len: i64) -> SysResult {
     }
     check_limit(len)?;
     inode.truncate(len)?;
-    Ok(0)
+    file.path().map_or(Ok(0), changed)
 }
 
 /// Allocates or frees storage. <https://man7.org/linux/man-pages/man2/fallocate.2.html>
@@ -49,7 +51,9 @@ pub fn fallocate(fd: Fd, mode: u32, offset: i64, len: i64) -> SysResult {
         return Err(Errno::EOPNOTSUPP);
     }
     file.check_writable()?;
-    let inode = file.inode().ok_or(Errno::ESPIPE)?;
+    let Some(inode) = file.inode() else {
+        return Err(if file.downcast::<PipeEnd>().is_some() { Errno::ESPIPE } else { Errno::ENODEV });
+    };
     match inode.kind() {
         FileType::Regular => {}
         FileType::Fifo => return Err(Errno::ESPIPE),
@@ -61,6 +65,12 @@ pub fn fallocate(fd: Fd, mode: u32, offset: i64, len: i64) -> SysResult {
         check_limit(end)?;
     }
     inode.fallocate(mode, offset, len)?;
+    file.path().map_or(Ok(0), changed)
+}
+
+fn changed(place: &PathRef) -> SysResult {
+    contents_changed(place)?;
+    inotify::on_file(place, NotifyMask::MODIFY);
     Ok(0)
 }
 
@@ -74,7 +84,7 @@ fn check_limit(len: u64) -> Result<()> {
 }
 
 /// Tells the task that it has tried to make a file larger than it may.
-pub(super) fn too_large() {
+pub(in crate::syscall) fn too_large() {
     let info = SignalInfo::from_kernel(Signal::SIGXFSZ);
     // It fails only if the queue of real-time signals is full, and this is none.
     let _ = send::to_task(current_task().task(), Signal::SIGXFSZ, info);

@@ -4,12 +4,16 @@ use zerocopy::{Immutable, IntoBytes};
 
 use super::{CURRENT, at_place, file};
 use crate::errno::Result;
-use crate::fs::{MountFlags, PathRef, StatFs};
+use crate::fs::{FileType, MountFlags, OpenFile, PathRef, StatFs};
 use crate::mem::user::{UserAddr, UserPtr};
 use crate::syscall::{Fd, SysResult};
 
-/// `f_type` of pipes, sockets and eventfds.
+/// `f_type` of eventfds and their like.
 const ANON_INODE_MAGIC: u64 = 0x0904_1934;
+/// `f_type` of pipes.
+const PIPE_MAGIC: u64 = 0x5049_5045;
+/// `f_type` of sockets.
+const SOCKET_MAGIC: u64 = 0x534f_434b;
 /// `ST_VALID`: the flags mean something.
 const ST_VALID: u64 = 0x20;
 
@@ -43,10 +47,18 @@ pub fn fstatfs(fd: Fd, buffer: UserPtr<RawStatFs>) -> SysResult {
     let file = file(fd)?;
     let raw = match file.path() {
         Some(place) => of_place(place)?,
-        None => encode(&StatFs { magic: ANON_INODE_MAGIC, block_size: 4096, name_max: 255, ..StatFs::default() }, 0),
+        None => encode(&StatFs { magic: magic_of(&file)?, block_size: 4096, name_max: 255, ..StatFs::default() }, 0),
     };
     buffer.write(&raw)?;
     Ok(0)
+}
+
+fn magic_of(file: &OpenFile) -> Result<u64> {
+    Ok(match file.metadata()?.kind {
+        FileType::Fifo => PIPE_MAGIC,
+        FileType::Socket => SOCKET_MAGIC,
+        _ => ANON_INODE_MAGIC,
+    })
 }
 
 fn of_place(place: &PathRef) -> Result<RawStatFs> {

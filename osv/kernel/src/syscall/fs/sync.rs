@@ -5,6 +5,7 @@ use linux_raw_sys::general;
 use super::{file, usable_file};
 use crate::errno::Errno;
 use crate::fs::FileType;
+use crate::fs::pipe::PipeEnd;
 use crate::process::current_task;
 use crate::syscall::{Fd, SysResult};
 
@@ -46,10 +47,13 @@ pub fn sync_file_range(fd: Fd, offset: i64, len: i64, flags: u32) -> SysResult {
     if flags & !known != 0 || offset < 0 || len < 0 || offset.checked_add(len).is_none() {
         return Err(Errno::EINVAL);
     }
-    if !file.has_positions() {
-        return Err(Errno::ESPIPE);
+    match file.inode().map(|inode| inode.kind()) {
+        Some(FileType::Regular | FileType::Directory | FileType::BlockDevice | FileType::Symlink) => {}
+        _ => return Err(Errno::ESPIPE),
     }
-    file.sync(true)?;
+    if file.has_positions() && file.file().is_none() {
+        file.sync(true)?;
+    }
     Ok(0)
 }
 
@@ -58,7 +62,7 @@ pub fn readahead(fd: Fd, _offset: i64, _count: usize) -> SysResult {
     let file = file(fd)?;
     file.check_readable()?;
     match file.inode().map(|inode| inode.kind()) {
-        Some(FileType::Regular) if file.file().is_none() => Ok(0),
+        Some(FileType::Regular) => Ok(0),
         _ => Err(Errno::EINVAL),
     }
 }
@@ -66,7 +70,7 @@ pub fn readahead(fd: Fd, _offset: i64, _count: usize) -> SysResult {
 /// Says how a file will be used; nothing has to follow from it. <https://man7.org/linux/man-pages/man2/posix_fadvise.2.html>
 pub fn fadvise64(fd: Fd, _offset: i64, len: i64, advice: u32) -> SysResult {
     let file = usable_file(fd)?;
-    if !file.has_positions() {
+    if file.downcast::<PipeEnd>().is_some() {
         return Err(Errno::ESPIPE);
     }
     if len < 0 || advice > general::POSIX_FADV_NOREUSE {
