@@ -3,8 +3,12 @@
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     #[cfg(feature = "cli")]
-    match osv_kernel_build::build() {
-        Ok(kernel) => println!("cargo:rustc-env=OSV_KERNEL_ELF={}", kernel.elf.display()),
+    match osv_kernel_build::build().and_then(|kernel| Ok((kernel.elf, osv_kernel_build::build_stub()?))) {
+        Ok((kernel, stub)) => {
+            println!("cargo:rustc-env=OSV_KERNEL_ELF={}", kernel.display());
+            println!("cargo:rustc-env=OSV_STUB_ELF={}", stub.display());
+            println!("cargo:rerun-if-changed={}", stub.display());
+        }
         Err(sentence) => {
             eprintln!("osv: {sentence}");
             std::process::exit(1);

@@ -1,4 +1,4 @@
-//! Flattens the kernel's ELF: the bytes as they lie in physical memory, and the PVH entry.
+//! Flattens an ELF file: the bytes as they lie in physical memory, and the PVH entry.
 //!
 //! The file comes from our own linker; a broken one still ends in an error, not in a panic.
 
@@ -7,12 +7,16 @@ const PT_NOTE: u32 = 4;
 const XEN_ELFNOTE_PHYS32_ENTRY: u32 = 18;
 
 /// More than any kernel has; guards against a header that would make us fill the disk with zeros.
-const IMAGE_MAX: u64 = 64 << 20;
+const IMAGE_MAX: u64 = 1 << 30;
 
 /// What [`flatten`] finds.
+#[derive(Debug)]
 pub struct Flat {
+    /// The bytes from the asked address on, without the zeros at the end.
     pub image: Vec<u8>,
+    /// The first physical address behind all segments, their zeroed memory included.
     pub memory_end: u64,
+    /// The physical address at which PVH enters; 0 without a note.
     pub pvh_entry: u64,
 }
 
@@ -25,6 +29,9 @@ struct Segment {
 }
 
 /// Lays the loadable segments of `file` from the physical address `start` on one behind the other.
+///
+/// # Errors
+/// What is wrong with the file.
 pub fn flatten(file: &[u8], start: u64) -> Result<Flat, String> {
     if file.get(..6) != Some(b"\x7fELF\x02\x01") {
         return Err("no 64-bit little-endian ELF file".into());
@@ -40,9 +47,6 @@ pub fn flatten(file: &[u8], start: u64) -> Result<Flat, String> {
     }
     if flat.image.is_empty() {
         return Err(format!("nothing is linked at {start:#x}"));
-    }
-    if flat.pvh_entry == 0 {
-        return Err("it has no PVH note".into());
     }
     Ok(flat)
 }

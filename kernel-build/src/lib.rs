@@ -1,4 +1,5 @@
-//! Builds the kernel for whoever puts it into an image: `osv/build.rs` and `runner/build.rs`.
+//! Builds the kernel, and the stub that unpacks it, for whoever puts it into an image: `osv/build.rs` and
+//! `runner/build.rs`.
 //!
 //! The kernel is an ELF of its own, with its own profile and code model, so it is built by a nested
 //! cargo whose environment is scrubbed of everything that the user's build has set: no flag, wrapper or
@@ -11,6 +12,8 @@
 #![forbid(unsafe_code)]
 
 mod elf;
+
+pub use elf::{Flat, flatten};
 
 use std::env;
 use std::ffi::OsString;
@@ -28,6 +31,9 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 const RUSTFLAGS: [&str; 4] =
     ["-Crelocation-model=static", "-Ccode-model=kernel", "-Cno-redzone=yes", "-Cforce-frame-pointers=yes"];
+
+/// The stub runs wherever it is loaded.
+const STUB_RUSTFLAGS: [&str; 4] = ["-Crelocation-model=pie", "-Cno-redzone=yes", "-Copt-level=s", "-Cpanic=abort"];
 
 /// What the nested cargo may still see of the environment's `CARGO_*`.
 const KEPT: [&str; 4] = ["CARGO_HOME", "CARGO_MAKEFLAGS", "CARGO_NET_OFFLINE", "CARGO_HTTP_CAINFO"];
@@ -58,34 +64,49 @@ pub fn build() -> Result<Kernel, String> {
     };
     println!("cargo:rerun-if-changed={}", elf.display());
     let file = fs::read(&elf).map_err(|e| format!("cannot read the kernel {}: {e}", elf.display()))?;
-    let flat =
-        elf::flatten(&file, IMAGE_START).map_err(|e| format!("{} is not a kernel of osv: {e}", elf.display()))?;
+    let flat = flatten(&file, IMAGE_START).map_err(|e| format!("{} is not a kernel of osv: {e}", elf.display()))?;
+    if flat.pvh_entry == 0 {
+        return Err(format!("{} is not a kernel of osv: it has no PVH note", elf.display()));
+    }
     Ok(Kernel { elf, image: flat.image, memory_end: flat.memory_end, pvh_entry: flat.pvh_entry })
 }
 
+/// Builds the start of a bzImage and returns its ELF file.
+///
+/// # Errors
+/// One sentence for the user, when the nested build fails.
+pub fn build_stub() -> Result<PathBuf, String> {
+    nested("osv-stub", "osv/stub", "linker-scripts/stub.ld", "kernel", &STUB_RUSTFLAGS)
+}
+
 fn build_nested() -> Result<PathBuf, String> {
+    let profile = env::var("OSV_KERNEL_PROFILE").unwrap_or_else(|_| "kernel".to_owned());
+    nested("osv-kernel", "osv/kernel", "linker-scripts/kernel.ld", &profile, &RUSTFLAGS)
+}
+
+/// Builds the bin `name` of the package in `directory`, in a cargo of its own.
+fn nested(name: &str, directory: &str, script: &str, profile: &str, flags: &[&str]) -> Result<PathBuf, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package lies in the workspace");
-    let manifest = root.join("osv/kernel/Cargo.toml");
-    for source in ["osv/kernel", "linker-scripts/kernel.ld", "Cargo.toml", "Cargo.lock"] {
+    let manifest = root.join(directory).join("Cargo.toml");
+    for source in [directory, script, "Cargo.toml", "Cargo.lock"] {
         println!("cargo:rerun-if-changed={}", root.join(source).display());
     }
     let target_dir = target_dir()?;
-    let profile = env::var("OSV_KERNEL_PROFILE").unwrap_or_else(|_| "kernel".to_owned());
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
-        .args(["build", "--bin", "osv-kernel", "--features", "image", "--profile", &profile])
+        .args(["build", "--bin", name, "--features", "image", "--profile", profile])
         .args(["--target", TARGET, "--manifest-path"])
         .arg(&manifest)
         .arg("--target-dir")
         .arg(&target_dir)
         .current_dir(root);
     scrub(&mut cargo);
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", RUSTFLAGS.join("\u{1f}"));
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     let status = cargo.status().map_err(|e| format!("cannot start cargo to build the kernel: {e}"))?;
     if !status.success() {
         return Err(format!("the kernel in {} did not build: see cargo's messages above", root.display()));
     }
-    Ok(target_dir.join(TARGET).join(profile).join("osv-kernel"))
+    Ok(target_dir.join(TARGET).join(profile).join(name))
 }
 
 /// Removes from `command`'s environment whatever the outer cargo or its user has set for the outer build.

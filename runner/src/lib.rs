@@ -5,6 +5,8 @@
 //! before its `main` ([`app`]). Both describe a machine as a [`vm::Vm`] and hand it to [`session::run`].
 
 pub mod app;
+#[cfg(feature = "cli")]
+pub mod bootable;
 pub mod config;
 pub mod console;
 pub mod image;

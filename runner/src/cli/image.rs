@@ -30,8 +30,9 @@ pub fn build(options: Build) -> Result<Outcome> {
         bail!("there is nothing to put into an image: name a program, --file or --rootfs");
     }
     let tree = tree(program.as_deref(), &options.image)?;
-    write(&tree, &options.output)?;
-    println!("{}: {} KiB", options.output.display(), fs::metadata(&options.output)?.len() >> 10);
+    let output = options.output.unwrap_or_else(|| options.format.default_name().into());
+    write(&tree, &output)?;
+    println!("{}: {} KiB", output.display(), fs::metadata(&output)?.len() >> 10);
     Ok(Outcome::Exited(0))
 }
 

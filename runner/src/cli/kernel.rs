@@ -20,6 +20,14 @@ pub fn cache_dir() -> PathBuf {
         .unwrap_or_else(|| std::env::temp_dir().join("osv-cache"))
 }
 
+/// The bytes of the kernel's ELF file: the built-in one's, or those of `other`.
+pub fn bytes(other: Option<&Path>) -> Result<Vec<u8>> {
+    match other {
+        Some(path) => fs::read(path).with_context(|| format!("cannot read {}", path.display())),
+        None => Ok(KERNEL.to_vec()),
+    }
+}
+
 /// The kernel's file in the cache.
 pub fn file() -> Result<PathBuf> {
     let mut hasher = DefaultHasher::new();

@@ -1,7 +1,7 @@
 //! The command's grammar.
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use osv_runner::Outcome;
 use osv_runner::config::{parse_cpus, parse_seconds};
 use osv_runner::vm::{Machine, Memory};
@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod bootable;
 mod image;
 mod kernel;
 mod run;
@@ -25,8 +26,68 @@ pub struct Cli {
 enum Verb {
     /// Runs a program of this machine in a VM; it sees this machine's files, and can change nothing of them
     Run(Run),
-    /// Builds a root image (EROFS) from a program, all that it needs, and further files
+    /// Builds an image from a program, all that it needs, and further files: of its files alone, or one that boots
     Build(Build),
+    /// Looks into an image that boots
+    #[command(subcommand)]
+    Image(ImageCommand),
+}
+
+/// What `osv image` can do.
+#[derive(Debug, Subcommand)]
+enum ImageCommand {
+    /// Prints what an image that boots does by itself
+    Show {
+        /// The image
+        file: PathBuf,
+    },
+    /// Changes the command line of an image that boots
+    SetCmdline {
+        /// The image
+        file: PathBuf,
+        /// Options of the kernel, then the program and its arguments
+        #[arg(allow_hyphen_values = true)]
+        line: String,
+    },
+}
+
+/// What `osv build` can make.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// The files alone: a root image for `osv run --rootfs`, an initrd or a disk
+    #[default]
+    Erofs,
+    /// Kernel and files in an uncompressed ELF file: PVH, Firecracker, GRUB's multiboot2
+    Elf,
+    /// Kernel and files as Linux' vmlinuz
+    Bzimage,
+    /// Kernel and files for multiboot 1 and 2
+    Multiboot,
+    /// A disk that boots by BIOS and UEFI
+    Raw,
+    /// The same as QEMU's disk format
+    Qcow2,
+    /// A CD that boots by BIOS and UEFI
+    Iso,
+}
+
+impl Format {
+    fn default_name(self) -> &'static str {
+        match self {
+            Self::Erofs => "root.erofs",
+            Self::Elf => "osv.elf",
+            Self::Bzimage => "vmlinuz",
+            Self::Multiboot => "osv.multiboot",
+            Self::Raw => "osv.img",
+            Self::Qcow2 => "osv.qcow2",
+            Self::Iso => "osv.iso",
+        }
+    }
+
+    /// Whether the files are a partition of it.
+    fn has_partition(self) -> bool {
+        matches!(self, Self::Raw | Self::Qcow2)
+    }
 }
 
 /// Options of `osv run`.
@@ -64,14 +125,23 @@ pub struct Run {
 /// Options of `osv build`.
 #[derive(Debug, Args)]
 pub struct Build {
-    /// The image's file
-    #[arg(long, short, default_value = "root.erofs")]
-    output: PathBuf,
+    /// The image's file [default: named after the format]
+    #[arg(long, short)]
+    output: Option<PathBuf>,
+    /// What to build
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// An option for the kernel, where the image boots by itself
+    #[arg(long, value_name = "OPTION", allow_hyphen_values = true)]
+    kernel_arg: Vec<OsString>,
+    /// Take this kernel instead of the built-in one
+    #[arg(long, value_name = "ELF")]
+    kernel: Option<PathBuf>,
     /// What the image holds
     #[command(flatten)]
     image: ImageOptions,
-    /// The program, by path or by name
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM")]
+    /// The program, by path or by name, and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM [ARGUMENT]...")]
     program: Vec<OsString>,
 }
 
@@ -135,6 +205,8 @@ pub struct VmOptions {
 pub fn run(cli: Cli) -> Result<Outcome> {
     match cli.command {
         Verb::Run(options) => run::run(options),
-        Verb::Build(options) => image::build(options),
+        Verb::Build(options) if options.format == Format::Erofs => image::build(options),
+        Verb::Build(options) => bootable::build(&options),
+        Verb::Image(command) => bootable::image(command),
     }
 }

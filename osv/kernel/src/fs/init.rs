@@ -23,8 +23,8 @@ use crate::warn;
 /// What the tree is made of.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RootConfig<'a> {
-    /// `ram`, or a type and a device with a colon between: `9p:TAG`, `erofs:DEVICE`. `embedded` is the image `bundle`, if
-    /// one was offered, or else `ram`.
+    /// `ram`, or a type and a device with a colon between: `9p:TAG`, `erofs:DEVICE`. `embedded` is the image `bundle` or
+    /// `ram`, if one was offered, or else an empty `ram`.
     pub rootfs: &'a [u8],
     /// Further mounts, in order.
     pub mounts: &'a [ExtraMount<'a>],
@@ -119,6 +119,7 @@ fn mount_root(rootfs: &[u8]) -> Result<Arc<Mount>> {
     let flags = MountFlags::RELATIME;
     let rootfs = match rootfs {
         b"embedded" if IMAGES.lock().contains_key(b"bundle".as_slice()) => b"erofs:bundle".as_slice(),
+        b"embedded" if IMAGES.lock().contains_key(b"ram".as_slice()) => b"erofs:ram",
         b"embedded" => b"ram",
         _ => rootfs,
     };

@@ -269,7 +269,7 @@ boot_gdt:
     .quad 0x00cf9b000000ffff            # 0x18: 32-bit code
 boot_gdtr:
     .word . - boot_gdt - 1
-    .long boot_gdt - BASE
+    .quad boot_gdt - BASE               # 64-bit code reads all of it
     .text
 "#,
     pvh = const Protocol::Pvh as u32,
