@@ -31,7 +31,8 @@ const NEEDED: [(&str, &str); 5] = [
 ];
 
 /// The modules that our menu needs, besides what `grub-mkrescue` always takes.
-const MODULES: &str = "linux normal echo test iso9660 part_msdos part_gpt biosdisk serial all_video";
+const MODULES: &str = "linux normal echo test iso9660 part_msdos part_gpt part_acorn part_amiga part_apple part_bsd part_dfly part_dvh \
+     part_plan part_sun part_sunpc serial all_video";
 
 /// Writes an image with the bzImage `kernel` to `output`.
 ///
@@ -44,7 +45,7 @@ pub fn write(kernel: &[u8], root: Root<'_>, output: &Path) -> Result<(), String>
     let boot = tree.0.join("boot");
     fs::create_dir_all(boot.join("grub")).map_err(failed)?;
     fs::write(boot.join("osv"), kernel).map_err(failed)?;
-    let mut menu = String::from("set timeout=0\nlinux /boot/osv\n");
+    let mut menu = String::from("set timeout=0\nset gfxpayload=text\nlinux /boot/osv\n");
     if let Root::InMemory(image) = root {
         fs::hard_link(image, boot.join("root.erofs"))
             .or_else(|_| fs::copy(image, boot.join("root.erofs")).map(drop))

@@ -36,7 +36,7 @@ pub struct Options {
     pub cwd: Option<Vec<u8>>,
     /// Its environment.
     pub environment: Environment,
-    /// What the root file system is: `ram`, `9p:TAG`, `erofs:ram`, `erofs:DISK` or `embedded`.
+    /// What the root file system is: `ram`, `9p:TAG`, `erofs:ram`, `erofs:DISK`, `erofs:disk` or `embedded`.
     pub rootfs: Option<Vec<u8>>,
     /// Further file systems, in order.
     pub mounts: Vec<MountOption>,
@@ -118,7 +118,7 @@ options of the kernel, before what is to be run:
   --env=NAME=VALUE                set a variable of their environment
   --redirect=FILE, =>>FILE        write their output to FILE, or append it
   --console=all, virtio, serial   what they read from and write to
-  --rootfs=KIND                   ram, 9p:TAG, erofs:ram, erofs:DISK or embedded
+  --rootfs=KIND                   ram, 9p:TAG, erofs:ram, erofs:DISK, erofs:disk (any) or embedded
   --mount-fs=TYPE,DEV,PATH[,rw]   mount a file system
   --exe=PATH                      where the embedded program lies on a shared directory
   --delay=SECONDS                 wait before anything is run

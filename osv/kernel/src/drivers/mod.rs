@@ -10,6 +10,7 @@ pub mod fw_cfg;
 pub mod io;
 pub mod irq;
 pub mod mptable;
+pub mod partitions;
 pub mod pci;
 pub mod power;
 pub mod random;

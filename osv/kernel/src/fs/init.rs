@@ -108,8 +108,15 @@ fn mount_image(request: &Request<'_>) -> Result<Arc<dyn FileSystem>> {
     let image = match in_memory {
         Some((start, len)) => Image::in_memory(start, len)?,
         None => {
-            let disk = blk::disk(request.source).ok_or(Errno::ENODEV)?;
-            Image::on_disk(Arc::clone(disk) as Arc<_>, disk.pages() * format::BLOCK)
+            // `disk` is wherever one is: boot loaders and hypervisors order disks as they like.
+            let is_image = |page: &[u8]| page.get(1024..).and_then(format::Superblock::parse).is_some();
+            let volume = match request.source {
+                b"disk" => blk::find_volume(is_image),
+                name => blk::volume(name),
+            };
+            let volume = volume.ok_or(Errno::ENODEV)?;
+            let len = volume.pages() * format::BLOCK;
+            Image::on_disk(Arc::new(volume), len)
         }
     };
     Ok(ErofsFs::mount(image)?)

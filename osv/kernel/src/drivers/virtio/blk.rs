@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use super::requests::{Request, Requests};
 use super::{Device, Kind, take};
 use crate::drivers::dma::{Data, DmaBuffer, FrameData};
+use crate::drivers::partitions;
 use crate::errno::{Errno, Result};
 use crate::mem::Frame;
 use crate::mem::page_cache::PageStore;
@@ -39,6 +40,7 @@ enum Operation {
 /// A disk.
 pub struct Disk {
     requests: Arc<Requests>,
+    sectors: u64,
     pages: u64,
     pages_max: usize,
     is_read_only: bool,
@@ -63,6 +65,78 @@ pub fn disk(name: &[u8]) -> Option<&'static Arc<Disk>> {
     }
 }
 
+/// A disk, or a partition of one: what a file system that is only read lies on.
+#[derive(Clone)]
+pub struct Volume {
+    disk: Arc<Disk>,
+    start: u64,
+    pages: u64,
+}
+
+impl Volume {
+    fn whole(disk: &Arc<Disk>) -> Self {
+        Self { disk: Arc::clone(disk), start: 0, pages: disk.pages }
+    }
+
+    /// Its whole pages.
+    pub fn pages(&self) -> u64 {
+        self.pages
+    }
+
+    /// The partitions of a disk, with their numbers; none if it cannot be read.
+    fn partitions(disk: &Arc<Disk>) -> Vec<(usize, Self)> {
+        let pages = disk.pages.min((partitions::HEAD / PAGE_SIZE) as u64) as usize;
+        let head = Self::whole(disk).read(pages).unwrap_or_default();
+        let extents = partitions::parse(&head, disk.pages * SECTORS_PER_PAGE).into_iter();
+        let volume = |start, len| Self { disk: Arc::clone(disk), start, pages: len / SECTORS_PER_PAGE };
+        extents.map(|extent| (extent.number, volume(extent.start, extent.len))).collect()
+    }
+
+    /// Its first `pages` pages.
+    fn read(&self, pages: usize) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(pages * PAGE_SIZE).map_err(|_| Errno::ENOMEM)?;
+        for index in 0..pages {
+            let frame = Frame::alloc_zeroed()?;
+            self.read_pages(index as u64, core::slice::from_ref(&frame))?;
+            let at = bytes.len();
+            bytes.resize(at + PAGE_SIZE, 0);
+            frame.read(0, bytes.get_mut(at..).unwrap_or_default());
+        }
+        Ok(bytes)
+    }
+}
+
+impl PageStore for Volume {
+    fn read_pages(&self, first: u64, frames: &[Frame]) -> Result<usize> {
+        let frames = frames.get(..frames.len().min(self.disk.pages_max)).unwrap_or_default();
+        first.checked_add(frames.len() as u64).filter(|end| *end <= self.pages).ok_or(Errno::EIO)?;
+        self.disk.transfer(Operation::Read, self.start + first * SECTORS_PER_PAGE, frames)?;
+        Ok(frames.len())
+    }
+}
+
+/// The volume called `name`: a disk as [`disk`] knows it, or a partition of one, as `vda1`.
+pub fn volume(name: &[u8]) -> Option<Volume> {
+    let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let (name, number) = name.split_at_checked(name.len() - digits)?;
+    let disk = disk(name)?;
+    if number.is_empty() {
+        return Some(Volume::whole(disk));
+    }
+    let number: usize = core::str::from_utf8(number).ok()?.parse().ok()?;
+    Volume::partitions(disk).into_iter().find(|(other, _)| *other == number).map(|(_, volume)| volume)
+}
+
+/// The first disk or partition whose first page satisfies `is_wanted`.
+pub fn find_volume(is_wanted: impl Fn(&[u8]) -> bool) -> Option<Volume> {
+    let is_wanted = |volume: &Volume| volume.read(1).is_ok_and(|page| is_wanted(&page));
+    disks().iter().find_map(|disk| {
+        let parts = Volume::partitions(disk).into_iter().map(|(_, volume)| volume);
+        core::iter::once(Volume::whole(disk)).chain(parts).find(is_wanted)
+    })
+}
+
 impl Disk {
     fn start(mut device: Device) -> Result<Self> {
         device.negotiate(FEATURE_SEGMENTS_MAX | FEATURE_READ_ONLY | FEATURE_FLUSH)?;
@@ -73,6 +147,7 @@ impl Disk {
         };
         let requests = Requests::start(device, BUFFER_LEN)?;
         Ok(Self {
+            sectors,
             pages: sectors / SECTORS_PER_PAGE,
             pages_max: requests.pages_max().min(segments_max),
             is_read_only: device.has(FEATURE_READ_ONLY),
@@ -98,7 +173,7 @@ impl Disk {
         }
         let mut first = first;
         for frames in frames.chunks(self.pages_max) {
-            self.transfer(Operation::Write, first, frames)?;
+            self.transfer(Operation::Write, first.saturating_mul(SECTORS_PER_PAGE), frames)?;
             first += frames.len() as u64;
         }
         Ok(())
@@ -109,9 +184,10 @@ impl Disk {
         if self.can_flush { self.request(Operation::Flush, 0, Data::None) } else { Ok(()) }
     }
 
-    fn transfer(&self, operation: Operation, first: u64, frames: &[Frame]) -> Result<()> {
-        let end = first.checked_add(frames.len() as u64).ok_or(Errno::EIO)?;
-        if end > self.pages {
+    /// Moves `frames` from or to the sectors from `sector` on.
+    fn transfer(&self, operation: Operation, sector: u64, frames: &[Frame]) -> Result<()> {
+        let end = sector.checked_add(frames.len() as u64 * SECTORS_PER_PAGE).ok_or(Errno::EIO)?;
+        if end > self.sectors {
             return Err(Errno::EIO);
         }
         let mut held = Vec::new();
@@ -119,7 +195,7 @@ impl Disk {
         held.extend(frames.iter().cloned());
         let data = FrameData::new(held, frames.len() * PAGE_SIZE);
         let data = if operation == Operation::Read { Data::FromDevice(data) } else { Data::ToDevice(data) };
-        self.request(operation, first * SECTORS_PER_PAGE, data)
+        self.request(operation, sector, data)
     }
 
     fn request(&self, operation: Operation, sector: u64, data: Data) -> Result<()> {
@@ -147,13 +223,5 @@ impl Disk {
                 _ => Err(Errno::EIO),
             }
         })
-    }
-}
-
-impl PageStore for Disk {
-    fn read_pages(&self, first: u64, frames: &[Frame]) -> Result<usize> {
-        let frames = frames.get(..frames.len().min(self.pages_max)).unwrap_or_default();
-        self.transfer(Operation::Read, first, frames)?;
-        Ok(frames.len())
     }
 }
