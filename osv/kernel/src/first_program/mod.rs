@@ -198,6 +198,7 @@ fn end_with_code(code: u8) -> ! {
 
 fn end(line: &str, code: u8) -> ! {
     fs::flush_streams();
+    fs::console::flush();
     if GOES_ON.load(Ordering::Relaxed) {
         kprintln!("osv: all programs have ended ({}); the VM goes on", line.trim_end());
         WaitQueue::new().wait_until(|| None::<()>);

@@ -1,15 +1,19 @@
 //! The console: the runner's terminal or the serial port as a [`Tty`], and the first program's streams.
 //!
-//! What is typed is fed to the line discipline by a thread, so that echo may wait and nothing is done in interrupt
-//! handlers. Lines from the runner's control port change the window's size and send signals.
+//! The terminal is called as on Linux, `/dev/hvc0` behind a virtio console and `/dev/ttyS0` behind the serial port, and
+//! `/dev/console` leads to it, too. What is typed is fed to the line discipline by a thread; output goes to the port at
+//! once, or when the port's interrupt says that there is room. Lines from the runner's control port change the window's
+//! size and send signals.
 
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, Ordering};
 
-use super::tty::{self, Transport, Tty, WindowSize};
+use super::tty::{self, FarSide, Termios, Tty, WindowSize};
 use super::{
-    Caller, FdTable, File, FileType, MAX_FDS, OpenFile, OpenFlags, PathRef, ResolveFlags, Start, Stream, device,
-    make_device,
+    Caller, FdTable, File, FileType, MAX_FDS, OpenFile, OpenFlags, PathRef, ResolveFlags, Start, Stream, devfs, device,
+    devpts, make_device,
 };
 use crate::drivers::console::{self, Port};
 use crate::errno::{Errno, Result};
@@ -18,20 +22,38 @@ use crate::process::signal::Signal;
 use crate::sched::{self, CpuMask, NewThread};
 use crate::sync::Once;
 
-/// Major number of terminals with a line.
-const TERMINALS: u32 = 4;
-/// Major number of `/dev/tty` and `/dev/console`.
+/// Major number of `/dev/tty`, `/dev/console` and `/dev/ptmx`.
 const ALTERNATES: u32 = 5;
 const CONTROLLING: u64 = make_device(ALTERNATES, 0);
 const CONSOLE: u64 = make_device(ALTERNATES, 1);
+/// Bytes that go to the port at once.
+const CHUNK: usize = 1024;
 /// The group of the first program.
 const FIRST_GROUP: u32 = 1;
 /// Longest line of the control port.
 const MAX_LINE: usize = 128;
 
+/// A terminal's driver: its name in `/proc/tty/drivers`, of its nodes, and the numbers of the one that there can be.
+struct Driver {
+    name: &'static str,
+    node: &'static str,
+    major: u32,
+    minor: u32,
+}
+
+const VIRTIO: Driver = Driver { name: "hvc", node: "hvc", major: 229, minor: 0 };
+const SERIAL: Driver = Driver { name: "serial", node: "ttyS", major: 4, minor: 64 };
+
+impl Driver {
+    const fn device(&self) -> u64 {
+        make_device(self.major, self.minor)
+    }
+}
+
 struct Console {
     port: Port,
     tty: Arc<Tty>,
+    driver: &'static Driver,
 }
 
 static INSTANCE: Once<Console> = Once::new();
@@ -39,19 +61,46 @@ static INSTANCE: Once<Console> = Once::new();
 /// Makes a terminal of the port that is one, if there is, and listens to the runner. Needs the ports. With `is_serial` the
 /// terminal is the serial port in any case.
 pub fn init(is_serial: bool) -> Result<()> {
-    device::register(FileType::CharDevice, ALTERNATES, open_terminal);
-    device::register(FileType::CharDevice, TERMINALS, open_terminal);
-    let port = if is_serial { Some(console::serial_port()) } else { console::port(console::TTY) };
-    if let Some(port) = port.or(console::unnamed_port()) {
-        let tty = Tty::new(CONSOLE, Box::new(PortTransport(port.clone())));
-        let instance = INSTANCE.call_once(|| Console { port: port.clone(), tty });
-        port.on_change(|| instance.tty.writable());
+    device::register(FileType::CharDevice, ALTERNATES, open_alternate);
+    if let Some((port, driver)) = terminal_port(is_serial) {
+        let far = PortSide { port: port.clone(), is_busy: AtomicBool::new(false), is_wanted: AtomicBool::new(false) };
+        let tty = Tty::new(driver.device(), Termios::default(), Box::new(far));
+        let instance = INSTANCE.call_once(|| Console { port: port.clone(), tty, driver });
+        port.on_change(|| instance.tty.port_changed());
+        device::register(FileType::CharDevice, driver.major, open_terminal);
+        devfs::add_character_device(format!("{}0", driver.node).as_bytes(), driver.device(), 0o600);
         start_thread("console", read_terminal)?;
     }
     if console::port(console::CONTROL).is_some() {
         start_thread("control", read_control)?;
     }
     Ok(())
+}
+
+/// The port that is the terminal, and what drives it.
+fn terminal_port(is_serial: bool) -> Option<(Port, &'static Driver)> {
+    if is_serial {
+        return Some((console::serial_port().clone(), &SERIAL));
+    }
+    let virtio = console::port(console::TTY).map(|port| (port.clone(), &VIRTIO));
+    virtio.or_else(|| console::unnamed_port().map(|port| (port.clone(), &SERIAL)))
+}
+
+/// The console's driver, if it is a terminal: the names of driver and nodes, and the numbers.
+pub fn driver() -> Option<(&'static str, &'static str, u32, u32)> {
+    let Driver { name, node, major, minor } = INSTANCE.get()?.driver;
+    Some((name, node, *major, *minor))
+}
+
+/// Sleeps until the port has taken all output.
+pub fn flush() {
+    if let Some(Console { port, tty, .. }) = INSTANCE.get() {
+        port.waiters().wait_until(|| {
+            tty.port_changed();
+            (!tty.has_output()).then_some(())
+        });
+        port.flush();
+    }
 }
 
 fn start_thread(name: &'static str, entry: extern "C" fn(usize) -> !) -> Result<()> {
@@ -80,23 +129,32 @@ pub fn standard_streams(caller: &Caller<'_>, is_serial: bool) -> Result<FdTable>
 /// The console by its name, so that programs find out what it is called.
 fn open_console(caller: &Caller<'_>) -> Result<Arc<OpenFile>> {
     let flags = OpenFlags::RDWR | OpenFlags::NOCTTY;
-    caller.open(Start::Current, b"/dev/console", flags, 0, ResolveFlags::empty())
+    let path = match driver() {
+        Some((_, node, ..)) => format!("/dev/{node}0"),
+        None => "/dev/console".into(),
+    };
+    caller.open(Start::Current, path.as_bytes(), flags, 0, ResolveFlags::empty())
+}
+
+fn open_alternate(number: u64, place: &PathRef, flags: OpenFlags) -> Result<Arc<dyn File>> {
+    match number {
+        CONTROLLING => tty::controlling()?.open(flags | OpenFlags::NOCTTY, false),
+        CONSOLE => terminal().ok_or(Errno::ENODEV)?.open(flags, true),
+        devpts::PTMX => devpts::open_ptmx(place),
+        _ => Err(Errno::ENXIO),
+    }
 }
 
 fn open_terminal(number: u64, _place: &PathRef, flags: OpenFlags) -> Result<Arc<dyn File>> {
-    let tty = match number {
-        CONTROLLING => tty::controlling()?,
-        _ => terminal().ok_or(Errno::ENXIO)?,
-    };
-    if number != CONTROLLING && !flags.contains(OpenFlags::NOCTTY) {
-        tty.opened();
-    }
-    Ok(tty)
+    terminal().filter(|tty| tty.device() == number).ok_or(Errno::ENXIO)?.open(flags, false)
 }
 
 extern "C" fn read_terminal(_: usize) -> ! {
-    if let Some(Console { port, tty }) = INSTANCE.get() {
-        read_all(port, |bytes| tty.receive(bytes));
+    if let Some(Console { port, tty, .. }) = INSTANCE.get() {
+        read_all(port, |bytes| {
+            tty.accept(bytes);
+            port.waiters().wait_until(|| tty.has_room().then_some(()));
+        });
         tty.hang_up();
     }
     sched::exit_thread()
@@ -157,22 +215,57 @@ fn obey(line: &[u8]) {
 }
 
 /// A port as the far side of a terminal.
-struct PortTransport(Port);
+struct PortSide {
+    port: Port,
+    /// Somebody moves output to the port.
+    is_busy: AtomicBool,
+    /// Whoever moves output is to look once more.
+    is_wanted: AtomicBool,
+}
 
-impl Transport for PortTransport {
-    fn send(&self, bytes: &[u8]) -> Result<usize> {
-        self.0.write(bytes)
+impl PortSide {
+    /// Moves output to the port until that has no room. What is done in an interrupt handler meanwhile is done by whom it
+    /// has interrupted.
+    fn pump(&self, tty: &Tty) {
+        self.is_wanted.store(true, Ordering::SeqCst);
+        while self.is_wanted.load(Ordering::SeqCst) && !self.is_busy.swap(true, Ordering::SeqCst) {
+            self.is_wanted.store(false, Ordering::SeqCst);
+            let mut chunk = [0; CHUNK];
+            while self.move_chunk(tty, &mut chunk) {}
+            self.is_busy.store(false, Ordering::SeqCst);
+        }
     }
 
-    fn can_send(&self) -> bool {
-        self.0.can_write()
+    /// Moves some output. False when there is none left, or no room.
+    fn move_chunk(&self, tty: &Tty, chunk: &mut [u8]) -> bool {
+        let count = tty.take_output(chunk);
+        let bytes = chunk.get(..count).unwrap_or_default();
+        let sent = match self.port.write(bytes) {
+            Ok(sent) => sent,
+            Err(Errno::EAGAIN) => 0,
+            // Nobody will ever take it.
+            Err(_) => count,
+        };
+        tty.untake_output(bytes.get(sent..).unwrap_or_default());
+        if sent != 0 {
+            tty.output_taken();
+        }
+        sent != 0 && sent == count
+    }
+}
+
+impl FarSide for PortSide {
+    fn on_output(&self, tty: &Tty) {
+        self.pump(tty);
     }
 
-    fn wait_for_room(&self) -> Result<()> {
-        self.0.waiters().wait_interruptible(None, || self.0.can_write().then_some(()))
+    fn on_room(&self) {
+        self.port.waiters().wake_all();
     }
 
-    fn drain(&self) {
-        self.0.flush();
+    fn drain(&self, tty: &Tty) -> Result<()> {
+        tty.wait_for_output_taken()?;
+        self.port.flush();
+        Ok(())
     }
 }

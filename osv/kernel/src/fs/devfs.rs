@@ -33,7 +33,7 @@ const NODES: [(&[u8], u32, u32, u16); 8] = [
     (b"urandom", MEMORY, URANDOM, 0o666),
     (b"tty", 5, 0, 0o666),
     (b"console", 5, 1, 0o600),
-    (b"ttyS0", 4, 64, 0o600),
+    (b"ptmx", 5, 2, 0o666),
 ];
 
 /// Symlinks: name and target.
@@ -95,6 +95,13 @@ fn populate(root: &Arc<dyn Inode>) {
     for name in DIRECTORIES {
         add(name, NewKind::Directory, 0o755);
     }
+}
+
+/// Adds a character device that was found, unless there is one of that name.
+pub fn add_character_device(name: &[u8], number: u64, mode: u16) {
+    let new = NewInode { kind: NewKind::CharDevice(number), mode, uid: 0, gid: 0 };
+    // EEXIST: whoever was first keeps it.
+    let _ = instance().root().create(name, &new);
 }
 
 fn open_memory(device: u64, _place: &PathRef, _flags: OpenFlags) -> Result<Arc<dyn File>> {

@@ -1,7 +1,7 @@
 //! The tree that the first program finds: a root, and on it what every Linux system has mounted.
 //!
 //! A root that cannot be written, an image or a directory of the host, becomes the lower layer of an overlay whose
-//! writes stay in memory. `/proc`, `/sys`, `/dev`, `/dev/shm`, `/tmp` and `/run` follow, then what the command line
+//! writes stay in memory. `/proc`, `/sys`, `/dev`, `/dev/pts`, `/dev/shm`, `/tmp` and `/run` follow, then what the command line
 //! asks for. Directories that a mount point needs are made where they are missing.
 
 use alloc::collections::BTreeMap;
@@ -13,7 +13,7 @@ use super::overlay::OverlayFs;
 use super::ramfs::{Options, RamFs};
 use super::types::{self, Request};
 use super::{
-    Caller, FileSystem, FsContext, Mount, MountFlags, NewKind, PathRef, Start, Subject, mounting, procfs, sysfs,
+    Caller, FileSystem, FsContext, Mount, MountFlags, NewKind, PathRef, Start, Subject, devpts, mounting, procfs, sysfs,
 };
 use crate::drivers::virtio::blk;
 use crate::errno::{Errno, Result};
@@ -45,10 +45,11 @@ pub struct ExtraMount<'a> {
 
 /// Mounts that every system has: type, place, properties, options.
 #[expect(clippy::type_complexity, reason = "a table that is read once")]
-const STANDARD: [(&[u8], &[u8], MountFlags, &[u8]); 5] = [
+const STANDARD: [(&[u8], &[u8], MountFlags, &[u8]); 6] = [
     (b"proc", b"/proc", GUARDED, b""),
     (b"sysfs", b"/sys", GUARDED, b""),
     (b"devtmpfs", b"/dev", MountFlags::NOSUID, b""),
+    (b"devpts", b"/dev/pts", MountFlags::NOSUID.union(MountFlags::NOEXEC), b"gid=5,mode=620,ptmxmode=666"),
     (b"tmpfs", b"/dev/shm", MountFlags::NOSUID.union(MountFlags::NODEV), b""),
     (b"tmpfs", b"/run", MountFlags::NOSUID.union(MountFlags::NODEV), b"mode=755"),
 ];
@@ -85,6 +86,7 @@ pub fn init(config: &RootConfig<'_>) -> Result<FsContext> {
     types::register_own();
     types::register("proc", false, |_| Ok(procfs::instance()));
     types::register("sysfs", false, |_| Ok(sysfs::instance()));
+    devpts::register();
     types::register("9p", false, |request| Ok(NinePFs::mount(request.source, request.is_writable)?));
     types::register("erofs", true, mount_image);
     let root = mount_root(config.rootfs)?.root_path();

@@ -27,6 +27,7 @@ pub mod console;
 pub mod dentry;
 pub mod devfs;
 pub mod device;
+pub mod devpts;
 mod directory;
 pub mod erofs;
 mod fd_table;

@@ -254,6 +254,7 @@ fn make_process(parent: &Process, request: &Request, pid: u32) -> Result<Process
     copy(&process.personality, &parent.personality);
     copy(&process.is_dumpable, &parent.is_dumpable);
     copy(&process.oom_score_adjust, &parent.oom_score_adjust);
+    process.left_terminal.store(parent.has_left_terminal(), Ordering::Relaxed);
     Ok(process)
 }
 

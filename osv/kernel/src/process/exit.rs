@@ -176,7 +176,7 @@ fn end_session(process: &Process) {
     }
     let session = tree::lock().node(process.pid()).map(|node| Arc::clone(&node.session));
     if let Some(session) = session {
-        session::release_terminal(&session);
+        session::end(&session);
     }
 }
 

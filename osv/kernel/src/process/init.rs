@@ -153,7 +153,7 @@ impl Family {
             Family::First(terminal) => {
                 let session = Session::new(pid);
                 if let Some(terminal) = terminal {
-                    session.give_terminal(terminal)?;
+                    session.give_terminal(terminal, pid)?;
                 }
                 (0, pid, session)
             }

@@ -54,6 +54,10 @@ pub struct Process {
     /// Orphans below it become its children (`PR_SET_CHILD_SUBREAPER`).
     pub(crate) is_subreaper: AtomicBool,
     pub(crate) is_dumpable: AtomicU32,
+    /// It does not count its session's terminal as its own any more (`TIOCNOTTY`).
+    pub(super) left_terminal: AtomicBool,
+    /// Its parent is not the one that made it.
+    pub(super) is_adopted: AtomicBool,
     /// It has run `execve` since it was forked: its parent may no longer change its group.
     pub(super) has_execed: AtomicBool,
     pub(crate) personality: AtomicU32,
@@ -148,12 +152,24 @@ impl Process {
             start_time_ns: monotonic_ns(),
             is_subreaper: AtomicBool::new(false),
             is_dumpable: AtomicU32::new(1),
+            left_terminal: AtomicBool::new(false),
+            is_adopted: AtomicBool::new(false),
             has_execed: AtomicBool::new(false),
             personality: AtomicU32::new(0),
             has_membarrier: AtomicBool::new(false),
             has_no_huge_pages: AtomicBool::new(false),
             oom_score_adjust: AtomicU32::new(0),
         }
+    }
+
+    /// Whether it does not count its session's terminal as its own any more.
+    pub fn has_left_terminal(&self) -> bool {
+        self.left_terminal.load(Ordering::Relaxed)
+    }
+
+    /// It does not count its session's terminal as its own from now on.
+    pub fn leave_terminal(&self) {
+        self.left_terminal.store(true, Ordering::Relaxed);
     }
 
     /// Its id: what `getpid` returns.

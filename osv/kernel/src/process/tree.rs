@@ -220,6 +220,7 @@ impl Tree {
             if let Some(node) = self.nodes.get(&child) {
                 node.process.parent.store(heir, Ordering::Relaxed);
                 node.process.exit_signal.store(Signal::SIGCHLD.number(), Ordering::Relaxed);
+                node.process.is_adopted.store(true, Ordering::Relaxed);
                 if node.status.is_some() {
                     ended.push(child);
                 }
@@ -248,14 +249,14 @@ impl Tree {
     }
 
     /// Whether no member of the group has a parent in another group of the session, `without` not counting: then nobody
-    /// could let it go on if it stopped.
+    /// could let it go on if it stopped. The first process counts for those that it made itself: it may be a shell.
     pub(super) fn is_orphaned(&self, group: u32, without: Option<u32>) -> bool {
         !self.members(group).any(|member| {
             let is_counted = Some(member.process.pid()) != without && member.status.is_none();
             let parent = self.nodes.get(&member.process.parent_pid());
             is_counted
                 && parent.is_some_and(|parent| {
-                    parent.process.pid() != 1
+                    !(parent.process.pid() == 1 && member.process.is_adopted.load(Ordering::Relaxed))
                         && parent.process.group_id() != group
                         && parent.process.session_id() == member.process.session_id()
                 })

@@ -165,7 +165,7 @@ syscalls! {
     150 munlock(addr, length) => mm::munlock;
     151 mlockall(flags) => mm::mlockall;
     152 munlockall() => mm::munlockall;
-    153 vhangup;
+    153 vhangup() => process::vhangup;
     154 modify_ldt;
     155 pivot_root;
     156 _sysctl;

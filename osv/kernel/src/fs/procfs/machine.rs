@@ -1,9 +1,11 @@
 //! Small files of `/proc` about the machine and the kernel.
 
+use alloc::vec::Vec;
+
 use crate::cmdline;
 use crate::errno::Result;
 use crate::fs::generated::Text;
-use crate::fs::types;
+use crate::fs::{console, types};
 use crate::{sched, uts};
 
 /// `/proc/version`.
@@ -32,9 +34,11 @@ pub(super) fn filesystems(_: &(), out: &mut Text) -> Result<()> {
 /// `/proc/devices`.
 pub(super) fn devices(_: &(), out: &mut Text) -> Result<()> {
     out.push(b"Character devices:\n");
-    let character =
-        [(1, "mem"), (4, "tty"), (4, "ttyS"), (5, "/dev/tty"), (5, "/dev/console"), (5, "/dev/ptmx"), (10, "misc")];
-    for (major, name) in character.into_iter().chain([(136, "pts"), (229, "hvc")]) {
+    let mut character = Vec::from([(1, "mem"), (5, "/dev/tty"), (5, "/dev/console"), (5, "/dev/ptmx"), (10, "misc")]);
+    character.extend([(128, "ptm"), (136, "pts")]);
+    character.extend(console::driver().map(|(_, node, major, _)| (major, node)));
+    character.sort_by_key(|&(major, _)| major);
+    for (major, name) in character {
         writeln!(out, "{major:3} {name}");
     }
     out.push(b"\nBlock devices:\n254 virtblk\n");
@@ -49,7 +53,9 @@ pub(super) fn misc(_: &(), out: &mut Text) -> Result<()> {
 
 /// `/proc/consoles`.
 pub(super) fn consoles(_: &(), out: &mut Text) -> Result<()> {
-    out.push(b"hvc0                 -W- (EC  p  )  229:0\n");
+    if let Some((_, node, major, minor)) = console::driver() {
+        writeln!(out, "{:<21}-W- (EC  p  ) {major:4}:{minor}", alloc::format!("{node}0"));
+    }
     Ok(())
 }
 

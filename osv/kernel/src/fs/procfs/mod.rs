@@ -18,6 +18,7 @@ mod stat;
 mod status;
 mod sysctl;
 mod sysvipc;
+mod terminals;
 
 pub use load::load_averages;
 pub use status::cpu_list;
@@ -59,6 +60,7 @@ static ROOT: &[Entry<()>] = &[
     Entry::directory("sys", sysctl::ROOT),
     Entry::directory("sysvipc", sysvipc::ENTRIES),
     Entry::link("thread-self", process::thread_self_link),
+    Entry::directory("tty", terminals::TERMINALS),
     Entry::file("uptime", load::uptime),
     Entry::file("version", machine::version),
     Entry::file("vmstat", memory::vmstat),

@@ -5,7 +5,7 @@ use super::process::Subject;
 use crate::errno::Result;
 use crate::fs::generated::Text;
 use crate::process::status::ChildEvent;
-use crate::process::{session, tree};
+use crate::process::{Process, session, tree};
 
 const PAGE: u64 = 4096;
 
@@ -27,6 +27,15 @@ fn name(subject: &Subject) -> alloc::string::String {
     subject.task().map(|task| task.name_text()).unwrap_or_default()
 }
 
+/// The number of the terminal that controls a process, and the group in its foreground.
+fn terminal(process: &Process) -> (u64, i32) {
+    let terminal = session::of_process(process.pid()).and_then(|session| session.terminal());
+    match terminal.filter(|_| !process.has_left_terminal()) {
+        Some(terminal) => (terminal.device_number(), terminal.foreground_group() as i32),
+        None => (0, -1),
+    }
+}
+
 pub(super) fn stat(subject: &Subject, out: &mut Text) -> Result<()> {
     let process = &subject.process;
     let task = subject.task().ok();
@@ -35,9 +44,7 @@ pub(super) fn stat(subject: &Subject, out: &mut Text) -> Result<()> {
     let used = if subject.is_whole() { whole } else { task.as_ref().map(|task| task.used()).unwrap_or_default() };
     let children = process.children_used();
     let usage = process.try_space().map(|space| space.usage()).unwrap_or_default();
-    let (terminal, foreground) = session::of_process(process.pid()).map_or((0, -1), |session| {
-        session.terminal().map_or((0, -1), |tty| (tty.device_number(), tty.foreground_group() as i32))
-    });
+    let (terminal, foreground) = terminal(process);
     write!(out, "{} ({}) {} ", subject.id(), name(subject), state(subject).0);
     write!(out, "{} {} {} ", process.parent_pid(), process.group_id(), process.session_id());
     write!(out, "{terminal} {foreground} 4194304 ");

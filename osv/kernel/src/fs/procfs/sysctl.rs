@@ -4,7 +4,7 @@
 use crate::drivers::random;
 use crate::errno::{Errno, Result};
 use crate::fs::generated::{Entry, Text};
-use crate::fs::{MAX_FDS, pipe};
+use crate::fs::{MAX_FDS, devpts, pipe};
 use crate::ipc::limits::{self, Limit};
 use crate::process::tree::MAX_ID;
 use crate::sync::Once;
@@ -53,6 +53,7 @@ static KERNEL: &[Entry<()>] = &[
     fixed!("perf_event_paranoid", "2"),
     Entry::file("pid_max", pid_max),
     fixed!("printk", "4\t4\t1\t7"),
+    Entry::directory("pty", PTY),
     Entry::directory("random", RANDOM),
     fixed!("randomize_va_space", "2"),
     fixed!("sched_rr_timeslice_ms", "100"),
@@ -64,6 +65,12 @@ static KERNEL: &[Entry<()>] = &[
     fixed!("tainted", "0"),
     Entry::file("threads-max", threads_max),
     Entry::file("version", |_, out| line(uts::VERSION, out)),
+];
+
+static PTY: &[Entry<()>] = &[
+    Entry::file("max", |_, out| number(u64::from(devpts::MAX_PAIRS), out)),
+    Entry::file("nr", |_, out| number(u64::from(devpts::pair_count()), out)),
+    fixed!("reserve", "1024"),
 ];
 
 static RANDOM: &[Entry<()>] = &[

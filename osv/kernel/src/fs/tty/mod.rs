@@ -1,370 +1,407 @@
-//! Terminals: a line discipline between a [`Transport`] and programs, with job control.
+//! Terminals: a line discipline between a [`FarSide`] and programs, with job control.
 //!
-//! The console is one ([`super::console`]); a pty would be another, whose transport is its master's side. What was typed
-//! comes in by [`Tty::receive`] on a thread; programs read, write and control through the [`File`]. Which terminal
-//! controls which session is `process::session`'s; the foreground group is kept here. Source: tty_ioctl(4), termios(3),
-//! credentials(7).
+//! The console is one ([`super::console`]), the slave of each pty another, whose far side is the master ([`pty`]). What
+//! is typed comes in by [`Tty::accept`], waits while programs do not read, and goes through the [`Discipline`]; what
+//! programs write, and echo, waits until the far side takes it. Programs hold a terminal by a [`TtyFile`] each, so that
+//! a hang-up reaches those who have it open and nobody who opens it later. Which terminal controls which session is
+//! `process::session`'s; the foreground group is kept here. Source: tty_ioctl(4), termios(3), credentials(7).
 
 mod control;
 mod discipline;
+mod edit;
+mod file;
+mod job;
+pub mod pty;
+mod screen;
 mod termios;
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
-use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use linux_raw_sys::general;
 
-use super::{File, IoFlags};
+use super::{File, OpenFlags};
 use crate::errno::{Errno, Result};
 use crate::event::{PollEvents, Pollee};
-use crate::mem::user::{Dest, Source};
-use crate::process::session::{self, Terminal};
 use crate::process::signal::Signal;
-use crate::process::{current_process, current_task};
-use crate::sched::{Deadline, WaitQueue};
+use crate::process::try_current_task;
+use crate::sched::WaitQueue;
 use crate::sync::{IrqOff, SpinLock};
-pub use discipline::{Discipline, Echo, Typed};
-pub use termios::{Termios, WindowSize};
+pub use discipline::{Discipline, Typed};
+pub use file::TtyFile;
+use job::Job;
+pub use job::controlling;
+use screen::WIDEST;
+pub use termios::{Termio, Termios, Termios2, WindowSize};
 
-/// Bytes that programs write and that are processed at once.
-const CHUNK: usize = 256;
-/// The most bytes that one read moves.
-const MAX_READ: usize = 4096;
-/// The unit of VTIME.
-const TENTH_NS: u64 = 100_000_000;
+/// Typed bytes that wait until programs have read those before them.
+const MAX_PENDING: usize = 64 << 10;
+/// Bytes for the far side that wait for it.
+const MAX_OUTPUT: usize = 64 << 10;
+/// What a flush of the output leaves alone: on Linux it has reached the far side's own buffer by then.
+const DELIVERED: usize = 4095;
 
-/// The other side of a terminal: where output goes.
-pub trait Transport: Send + Sync {
-    /// Sends what there is room for (EAGAIN if there is none).
-    fn send(&self, bytes: &[u8]) -> Result<usize>;
+/// The other side of a terminal: where typing comes from and output goes. All but [`FarSide::drain`] may be called in
+/// interrupt handlers, without locks.
+pub trait FarSide: Send + Sync {
+    /// There is output to take, or a status of packet mode.
+    fn on_output(&self, tty: &Tty);
 
-    /// Whether there is room.
-    fn can_send(&self) -> bool;
+    /// There is room for what is typed.
+    fn on_room(&self);
 
-    /// Sleeps until there is room; a signal ends that (ERESTARTSYS).
-    fn wait_for_room(&self) -> Result<()>;
+    /// No program has the terminal open any more.
+    fn on_last_close(&self) {}
 
     /// Sleeps until everything has left (`tcdrain`).
-    fn drain(&self);
+    fn drain(&self, _tty: &Tty) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether it is a program: the terminal then outlives its session.
+    fn is_program(&self) -> bool {
+        false
+    }
 }
 
 /// A terminal.
 pub struct Tty {
     this: Weak<Tty>,
     device: u64,
-    line: SpinLock<Discipline, IrqOff>,
-    window: SpinLock<WindowSize, IrqOff>,
+    state: SpinLock<State, IrqOff>,
     job: SpinLock<Job, IrqOff>,
+    /// Where readers wait.
     input: WaitQueue,
-    resumed: WaitQueue,
+    /// Where writers wait, and whoever wants to see the output gone.
+    room: WaitQueue,
     pollee: Pollee,
-    transport: Box<dyn Transport>,
-    is_hung_up: AtomicBool,
+    far: Box<dyn FarSide>,
 }
 
-/// Whose terminal it is.
-#[derive(Clone, Copy, Default)]
-struct Job {
-    /// The session that it controls; 0 for none.
-    session: u32,
-    /// The group that may read, and gets its signals.
-    foreground: u32,
+/// What changes together.
+struct State {
+    line: Discipline,
+    settings: Termios2,
+    /// Bits that TCSETS may not change.
+    locked: Termios,
+    window: WindowSize,
+    pending: VecDeque<u8>,
+    output: VecDeque<u8>,
+    /// The master does not want to send (TCOOFF).
+    is_far_held: bool,
+    /// In packet mode, what the master is to be told (`TIOCPKT_*`).
+    packet: Option<u8>,
+    /// Somebody is in the midst of a write.
+    is_written: bool,
+    is_exclusive: bool,
+    /// Opens that were neither closed nor hung up.
+    opens: usize,
+    /// Nobody has it open any more.
+    is_closed: bool,
+    hang_ups: u32,
+    /// The far side is gone for good.
+    is_dead: bool,
 }
 
-static TTYS: SpinLock<BTreeMap<u64, Weak<Tty>>> = SpinLock::new(BTreeMap::new());
+impl State {
+    fn tell_master(&mut self, clear: u32, set: u32) {
+        if let Some(status) = &mut self.packet {
+            *status = *status & !(clear as u8) | set as u8;
+        }
+    }
 
-/// The terminal with device number `device` (ENXIO).
-pub fn find(device: u64) -> Result<Arc<Tty>> {
-    TTYS.lock().get(&device).and_then(Weak::upgrade).ok_or(Errno::ENXIO)
-}
+    fn can_write(&self) -> bool {
+        !self.line.is_stopped() && self.has_output_room()
+    }
 
-/// The terminal that controls the session of the process that runs (ENXIO): what `/dev/tty` is.
-pub fn controlling() -> Result<Arc<Tty>> {
-    let terminal = session::current_session().and_then(|session| session.terminal()).ok_or(Errno::ENXIO)?;
-    find(terminal.device_number())
+    fn has_output_room(&self) -> bool {
+        self.output.len() + WIDEST <= MAX_OUTPUT
+    }
+
+    /// Moves echo to the output, as far as that takes any.
+    fn send_echo(&mut self) {
+        while self.can_write()
+            && let Some(byte) = self.line.take_echo()
+        {
+            self.output.push_back(byte);
+        }
+    }
+
+    /// Writes as much of `bytes` as there is room for.
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        self.send_echo();
+        let State { line, output, .. } = self;
+        if line.is_stopped() || output.try_reserve(bytes.len() + WIDEST).is_err() {
+            return 0;
+        }
+        for (count, &byte) in bytes.iter().enumerate() {
+            if output.len() + WIDEST > MAX_OUTPUT {
+                return count;
+            }
+            line.put(byte, |byte| output.push_back(byte));
+        }
+        bytes.len()
+    }
+
+    /// Puts what was typed through the discipline, until a signal is due, there is no room or nothing left.
+    fn process_pending(&mut self) -> Option<Typed> {
+        while self.line.has_room()
+            && let Some(byte) = self.pending.pop_front()
+        {
+            let was_stopped = self.line.is_stopped();
+            let typed = self.line.receive(byte);
+            self.note_flow(was_stopped);
+            if typed.is_some() && !self.line.termios().is_local(general::NOFLSH) {
+                self.flush_output();
+                self.tell_master(0, general::TIOCPKT_FLUSHREAD);
+            }
+            self.send_echo();
+            if typed.is_some() {
+                return typed;
+            }
+        }
+        None
+    }
+
+    /// Output may have been stopped, or may go on.
+    fn note_flow(&mut self, was_stopped: bool) {
+        match (was_stopped, self.line.is_stopped()) {
+            (false, true) => self.tell_master(general::TIOCPKT_START, general::TIOCPKT_STOP),
+            (true, false) => {
+                self.tell_master(general::TIOCPKT_STOP, general::TIOCPKT_START);
+                self.send_echo();
+            }
+            _ => {}
+        }
+    }
+
+    fn flush_input(&mut self) {
+        self.pending.clear();
+        self.line.flush_input();
+        self.tell_master(0, general::TIOCPKT_FLUSHREAD);
+    }
+
+    fn flush_output(&mut self) {
+        self.output.truncate(DELIVERED);
+        self.tell_master(0, general::TIOCPKT_FLUSHWRITE);
+    }
 }
 
 impl Tty {
     /// A terminal with device number `device`.
-    pub fn new(device: u64, transport: Box<dyn Transport>) -> Arc<Tty> {
-        let tty = Arc::new_cyclic(|this| Tty {
+    pub fn new(device: u64, settings: Termios, far: Box<dyn FarSide>) -> Arc<Tty> {
+        let state = State {
+            line: Discipline::new(settings),
+            settings: Termios2 { settings, ..Termios2::default() },
+            locked: Termios::NONE,
+            window: WindowSize::default(),
+            pending: VecDeque::new(),
+            output: VecDeque::new(),
+            is_far_held: false,
+            packet: None,
+            is_written: false,
+            is_exclusive: false,
+            opens: 0,
+            is_closed: false,
+            hang_ups: 0,
+            is_dead: false,
+        };
+        Arc::new_cyclic(|this| Tty {
             this: this.clone(),
             device,
-            line: SpinLock::new(Discipline::new()),
-            window: SpinLock::new(WindowSize::default()),
+            state: SpinLock::new(state),
             job: SpinLock::new(Job::default()),
             input: WaitQueue::new(),
-            resumed: WaitQueue::new(),
+            room: WaitQueue::new(),
             pollee: Pollee::new(),
-            transport,
-            is_hung_up: AtomicBool::new(false),
-        });
-        TTYS.lock().insert(device, Arc::downgrade(&tty));
-        tty
+            far,
+        })
     }
 
-    /// A program has opened it: a session leader without a terminal gets this one.
-    pub fn opened(self: &Arc<Self>) {
-        if self.job.lock().session == 0 {
-            // EPERM only says that the process does not lead a session or has a terminal.
-            let _ = self.control_current_session();
-        }
+    /// Its device number.
+    pub fn device(&self) -> u64 {
+        self.device
     }
 
-    /// Becomes the controlling terminal of the session that the process that runs leads.
-    fn control_current_session(self: &Arc<Self>) -> Result<()> {
-        session::set_terminal(self.clone())
-    }
-
-    /// Bytes were typed. Called on a thread.
-    pub fn receive(&self, bytes: &[u8]) {
-        for &byte in bytes {
-            let mut echo = Echo::default();
-            let (typed, was_stopped, is_stopped) = {
-                let mut line = self.line.lock();
-                let was_stopped = line.is_stopped();
-                (line.receive(byte, &mut echo), was_stopped, line.is_stopped())
-            };
-            self.send_echo(echo.as_bytes());
-            if was_stopped && !is_stopped {
-                self.resumed.wake_all();
+    /// Opens it for a program; as the console it never becomes a controlling terminal. EIO when the far side is gone,
+    /// EBUSY when somebody has it for himself.
+    pub fn open(self: &Arc<Self>, flags: OpenFlags, is_console: bool) -> Result<Arc<dyn File>> {
+        // The kernel itself opens the first program's streams.
+        let is_privileged = try_current_task().is_none_or(|task| task.credentials().is_capable(general::CAP_SYS_ADMIN));
+        let hang_ups = {
+            let mut state = self.state.lock();
+            if state.is_dead {
+                return Err(Errno::EIO);
             }
+            if state.is_exclusive && !is_privileged {
+                return Err(Errno::EBUSY);
+            }
+            state.opens += 1;
+            state.is_closed = false;
+            state.hang_ups
+        };
+        let file = Arc::new(TtyFile::new(Arc::clone(self), hang_ups, is_console));
+        if !is_console && flags.is_readable() && !flags.contains(OpenFlags::NOCTTY) {
+            self.become_controlling();
+        }
+        Ok(file)
+    }
+
+    /// Somebody who opened it before `hang_ups` hang-ups has closed it.
+    fn closed(&self, hang_ups: u32) {
+        {
+            let mut state = self.state.lock();
+            if state.hang_ups != hang_ups {
+                return;
+            }
+            state.opens -= 1;
+            if state.opens != 0 {
+                return;
+            }
+            state.is_closed = true;
+            state.is_exclusive = false;
+        }
+        self.far.on_last_close();
+    }
+
+    /// Takes what was typed, and says how much there was room for.
+    pub fn accept(&self, bytes: &[u8]) -> usize {
+        let count = {
+            let mut state = self.state.lock();
+            let room = if state.is_far_held { 0 } else { MAX_PENDING.saturating_sub(state.pending.len()) };
+            let bytes = bytes.get(..room).unwrap_or(bytes);
+            if state.pending.try_reserve(bytes.len()).is_err() {
+                return 0;
+            }
+            state.pending.extend(bytes);
+            bytes.len()
+        };
+        self.process_pending();
+        count
+    }
+
+    /// Whether there is room for what is typed. On a console that nobody reads, typing is to be held back at once.
+    pub fn has_room(&self) -> bool {
+        let state = self.state.lock();
+        let limit = if self.far.is_program() { MAX_PENDING } else { 1 };
+        !state.is_far_held && state.pending.len() < limit
+    }
+
+    /// Puts what was typed through the discipline, and does what follows from it.
+    fn process_pending(&self) {
+        loop {
+            let typed = self.state.lock().process_pending();
             if let Some(typed) = typed {
                 self.signal_foreground(match typed {
                     Typed::Interrupt => Signal::SIGINT,
                     Typed::Quit => Signal::SIGQUIT,
                     Typed::Suspend => Signal::SIGTSTP,
                 });
+            } else {
+                break;
             }
         }
-        if self.has_input(1) {
+        self.tell_all();
+    }
+
+    /// Wakes whoever may go on after a change.
+    fn tell_all(&self) {
+        let (has_input, can_write, has_output) = {
+            let state = self.state.lock();
+            let has_status = state.packet.is_some_and(|status| status != 0);
+            (state.line.has_input(1), state.can_write(), !state.output.is_empty() || has_status)
+        };
+        let mut events = PollEvents::empty();
+        if has_input {
             self.input.wake_all();
-            self.pollee.notify(PollEvents::READABLE);
+            events |= PollEvents::READABLE;
+        }
+        if can_write {
+            self.room.wake_all();
+            events |= PollEvents::WRITABLE;
+        }
+        self.pollee.notify(events);
+        if has_output {
+            self.far.on_output(self);
         }
     }
 
-    /// The other side is gone: reads end, writes fail.
-    pub fn hang_up(&self) {
-        self.is_hung_up.store(true, Ordering::SeqCst);
-        self.input.wake_all();
-        self.resumed.wake_all();
-        self.pollee.notify(PollEvents::READABLE | PollEvents::POLLHUP);
+    /// Takes output out. To be followed by [`Tty::output_taken`].
+    pub fn take_output(&self, out: &mut [u8]) -> usize {
+        let mut state = self.state.lock();
+        let count = state.output.len().min(out.len());
+        for (place, byte) in out.iter_mut().zip(state.output.drain(..count)) {
+            *place = byte;
+        }
+        count
     }
 
-    /// The transport has room again.
-    pub fn writable(&self) {
-        self.pollee.notify(PollEvents::WRITABLE);
+    /// Puts back what could not be delivered.
+    pub fn untake_output(&self, bytes: &[u8]) {
+        let mut state = self.state.lock();
+        for &byte in bytes.iter().rev() {
+            state.output.push_front(byte);
+        }
+    }
+
+    /// Output was taken: echo moves up, and writers go on.
+    pub fn output_taken(&self) {
+        let can_write = {
+            let mut state = self.state.lock();
+            state.send_echo();
+            state.can_write()
+        };
+        if can_write {
+            self.room.wake_all();
+            self.pollee.notify(PollEvents::WRITABLE);
+        }
+    }
+
+    /// The far side may have room again.
+    pub fn port_changed(&self) {
+        self.far.on_output(self);
+    }
+
+    /// Sleeps until the far side has taken all output; a signal ends that (ERESTARTSYS).
+    pub fn wait_for_output_taken(&self) -> Result<()> {
+        self.room.wait_interruptible(None, || self.state.lock().output.is_empty().then_some(()))
+    }
+
+    /// Whether output waits for the far side.
+    pub fn has_output(&self) -> bool {
+        !self.state.lock().output.is_empty()
+    }
+
+    /// All who have it open lose it: reads end, writes fail; the session that it controls is told.
+    pub fn hang_up(&self) {
+        let was_open = {
+            let mut state = self.state.lock();
+            state.hang_ups = state.hang_ups.wrapping_add(1);
+            state.is_closed |= state.opens != 0;
+            state.is_exclusive = false;
+            core::mem::take(&mut state.opens) != 0
+        };
+        self.release_session();
+        self.input.wake_all();
+        self.room.wake_all();
+        self.pollee.notify(PollEvents::ALWAYS_READY | PollEvents::POLLHUP | PollEvents::POLLERR);
+        if was_open {
+            self.far.on_last_close();
+        }
+    }
+
+    /// The far side is gone for good: a hang-up, and nobody can open it any more.
+    pub fn far_closed(&self) {
+        self.state.lock().is_dead = true;
+        self.hang_up();
     }
 
     /// The window has another size; the foreground group is told (SIGWINCH).
     pub fn set_window_size(&self, size: WindowSize) {
-        let old = core::mem::replace(&mut *self.window.lock(), size);
+        let old = core::mem::replace(&mut self.state.lock().window, size);
         if old != size {
             self.signal_foreground(Signal::SIGWINCH);
         }
-    }
-
-    fn signal_foreground(&self, signal: Signal) {
-        let foreground = self.job.lock().foreground;
-        if foreground != 0 {
-            // ESRCH: the group has ended, and nobody is left to be told.
-            let _ = session::signal_group(foreground, signal);
-        }
-    }
-
-    /// Echo that finds no room is lost, as on a real terminal whose line is stopped.
-    fn send_echo(&self, bytes: &[u8]) {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let Ok(sent) = self.transport.send(rest) else { return };
-            rest = rest.get(sent..).unwrap_or_default();
-        }
-    }
-
-    fn has_input(&self, least: usize) -> bool {
-        self.is_hung_up.load(Ordering::SeqCst) || self.line.lock().has_input(least)
-    }
-
-    /// Whether the terminal controls the session of the process that runs.
-    fn is_mine(&self) -> bool {
-        let session = self.job.lock().session;
-        session != 0 && session == current_process().session_id()
-    }
-
-    /// Stops a process that is not in the foreground by `signal`; EIO if nobody could let it go on.
-    fn check_foreground(&self, signal: Signal) -> Result<()> {
-        let group = current_process().group_id();
-        let foreground = self.job.lock().foreground;
-        if !self.is_mine() || foreground == 0 || group == foreground {
-            return Ok(());
-        }
-        let is_deaf = current_task().is_deaf_to(signal);
-        if signal == Signal::SIGTTOU && is_deaf {
-            return Ok(());
-        }
-        if is_deaf || session::is_orphaned(group) {
-            return Err(Errno::EIO);
-        }
-        session::signal_group(group, signal)?;
-        Err(Errno::ERESTARTSYS)
-    }
-
-    /// Waits for input as VMIN and VTIME say; whether there is some.
-    fn wait_for_input(&self, room: usize) -> Result<()> {
-        let (least, tenths) = {
-            let line = self.line.lock();
-            let termios = line.termios();
-            if termios.is_canonical() {
-                (1, 0)
-            } else {
-                (usize::from(termios.character(general::VMIN)), u64::from(termios.character(general::VTIME)))
-            }
-        };
-        let needed = least.min(room);
-        if tenths == 0 {
-            if least == 0 {
-                return Ok(());
-            }
-            return self.input.wait_interruptible(None, || self.has_input(needed).then_some(()));
-        }
-        if least != 0 {
-            self.input.wait_interruptible(None, || self.has_input(1).then_some(()))?;
-        }
-        loop {
-            let before = self.line.lock().readable();
-            let deadline = Deadline::after(tenths * TENTH_NS);
-            let changed = || self.line.lock().readable() > before || self.is_hung_up.load(Ordering::SeqCst);
-            match self.input.wait_interruptible(Some(deadline), || changed().then_some(())) {
-                Ok(()) if self.has_input(needed) => return Ok(()),
-                Ok(()) => {}
-                Err(Errno::ETIMEDOUT) => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Sends all bytes, waiting for room and for `^Q`.
-    fn send_all(&self, bytes: &[u8], flags: IoFlags) -> Result<()> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let is_going = || !self.line.lock().is_stopped() || self.is_hung_up.load(Ordering::SeqCst);
-            if flags.contains(IoFlags::NONBLOCK) && !(is_going() && self.transport.can_send()) {
-                return Err(Errno::EAGAIN);
-            }
-            self.resumed.wait_interruptible(None, || is_going().then_some(()))?;
-            if self.is_hung_up.load(Ordering::SeqCst) {
-                return Err(Errno::EIO);
-            }
-            match self.transport.send(rest) {
-                Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
-                Err(Errno::EAGAIN) => self.transport.wait_for_room()?,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// What programs see of `bytes` on the terminal.
-    fn processed(&self, bytes: &[u8]) -> Result<Vec<u8>> {
-        let mut out = Vec::new();
-        out.try_reserve(bytes.len() * 2).map_err(|_| Errno::ENOMEM)?;
-        let mut line = self.line.lock();
-        for &byte in bytes {
-            line.send(byte, |byte| out.push(byte));
-        }
-        Ok(out)
-    }
-}
-
-impl File for Tty {
-    fn read(&self, dst: &mut Dest<'_>, flags: IoFlags) -> Result<usize> {
-        self.check_foreground(Signal::SIGTTIN)?;
-        let room = dst.remaining().min(MAX_READ);
-        if room == 0 {
-            return Ok(0);
-        }
-        let mut buffer = Vec::new();
-        buffer.try_reserve_exact(room).map_err(|_| Errno::ENOMEM)?;
-        buffer.resize(room, 0);
-        if !flags.contains(IoFlags::NONBLOCK) {
-            self.wait_for_input(room)?;
-        } else if !self.has_input(1) {
-            return Err(Errno::EAGAIN);
-        }
-        let count = self.line.lock().read(&mut buffer);
-        dst.push(buffer.get(..count).unwrap_or_default())
-    }
-
-    fn write(&self, src: &mut Source<'_>, flags: IoFlags) -> Result<usize> {
-        if self.line.lock().termios().is_local(general::TOSTOP) {
-            self.check_foreground(Signal::SIGTTOU)?;
-        }
-        let mut done = 0;
-        let mut chunk = [0; CHUNK];
-        while src.remaining() != 0 {
-            let result = src.pull(&mut chunk).and_then(|count| {
-                let bytes = self.processed(chunk.get(..count).unwrap_or_default())?;
-                self.send_all(&bytes, flags).map(|()| count)
-            });
-            match result {
-                Ok(count) => done += count,
-                Err(error) if done == 0 => return Err(error),
-                Err(_) => break,
-            }
-        }
-        Ok(done)
-    }
-
-    fn ioctl(&self, command: u32, arg: u64) -> Result<u64> {
-        self.control(command, arg)
-    }
-
-    fn readiness(&self) -> PollEvents {
-        let mut events = PollEvents::empty();
-        let is_hung_up = self.is_hung_up.load(Ordering::SeqCst);
-        if is_hung_up {
-            events |= PollEvents::POLLHUP;
-        }
-        let least = {
-            let line = self.line.lock();
-            let termios = line.termios();
-            if termios.character(general::VTIME) == 0 { usize::from(termios.character(general::VMIN)) } else { 1 }
-        };
-        if self.has_input(least) {
-            events |= PollEvents::READABLE;
-        }
-        if is_hung_up || (!self.line.lock().is_stopped() && self.transport.can_send()) {
-            events |= PollEvents::WRITABLE;
-        }
-        events
-    }
-
-    fn can_signal(&self) -> bool {
-        true
-    }
-
-    fn pollee(&self) -> Option<&Pollee> {
-        Some(&self.pollee)
-    }
-}
-
-impl Terminal for Tty {
-    fn foreground_group(&self) -> u32 {
-        self.job.lock().foreground
-    }
-
-    fn on_session_begin(&self, session: u32) {
-        *self.job.lock() = Job { session, foreground: session };
-    }
-
-    fn on_session_end(&self) {
-        *self.job.lock() = Job::default();
-    }
-
-    fn device_number(&self) -> u64 {
-        self.device
     }
 }

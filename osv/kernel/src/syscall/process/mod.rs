@@ -33,6 +33,6 @@ pub use scheduling::{
     sched_getparam, sched_getscheduler, sched_rr_get_interval, sched_setaffinity, sched_setattr, sched_setparam,
     sched_setscheduler,
 };
-pub use system::{getrandom, personality, setdomainname, sethostname, sysinfo, uname};
+pub use system::{getrandom, personality, setdomainname, sethostname, sysinfo, uname, vhangup};
 pub use usage::{getrusage, times};
 pub use wait::{wait4, waitid};

@@ -9,7 +9,7 @@ use crate::drivers::{clock, random};
 use crate::errno::Errno;
 use crate::mem;
 use crate::mem::user::{Dest, UserAddr, UserPtr, UserSlice};
-use crate::process::{current_process, current_task, tree};
+use crate::process::{current_process, current_task, session, tree};
 use crate::syscall::SysResult;
 use crate::{sched, uts};
 
@@ -46,6 +46,15 @@ pub fn uname(names: UserPtr<Utsname>) -> SysResult {
         machine: padded(uts::MACHINE.as_bytes()),
         domain: uts::DOMAIN.with(padded),
     })?;
+    Ok(0)
+}
+
+/// <https://man7.org/linux/man-pages/man2/vhangup.2.html>
+pub fn vhangup() -> SysResult {
+    if !current_task().credentials().is_capable(linux::CAP_SYS_TTY_CONFIG) {
+        return Err(Errno::EPERM);
+    }
+    session::hang_up_own_terminal();
     Ok(0)
 }
 
