@@ -39,11 +39,11 @@ static void show(const char *label, const char *data, long count) {
     putchar('\n');
 }
 
-/* What comes until nothing has come for a while: Linux moves bytes by a work queue. */
-static long gather(int fd, char *buffer, size_t size) {
+/* What comes within `wait_ms`, and then until nothing has come for a while: Linux moves bytes by a work queue. */
+static long gather(int fd, char *buffer, size_t size, int wait_ms) {
     size_t count = 0;
     struct pollfd p = {fd, POLLIN, 0};
-    while (count < size && poll(&p, 1, 40) == 1) {
+    while (count < size && poll(&p, 1, count ? 30 : wait_ms) == 1) {
         long got = read(fd, buffer + count, size - count);
         if (got <= 0) return count ? (long)count : got;
         count += got;
@@ -56,13 +56,13 @@ static void type(const char *text, size_t length) { MUST(write(master, text, len
 
 static void show_screen(const char *label) {
     char buffer[8192];
-    show(label, buffer, gather(master, buffer, sizeof buffer));
+    show(label, buffer, gather(master, buffer, sizeof buffer, 200));
 }
 
 static void show_input(const char *label, size_t size) {
     char buffer[8192];
     struct pollfd p = {slave, POLLIN, 0};
-    if (poll(&p, 1, 60) == 0) printf("%s: nothing\n", label);
+    if (poll(&p, 1, 100) == 0) printf("%s: nothing\n", label);
     else show(label, buffer, read(slave, buffer, size));
 }
 
@@ -76,7 +76,8 @@ static void both(const char *label, const char *text, size_t length) {
     printf("FIONREAD: %d\n", waiting);
     show_input("read", 4096);
     ioctl(slave, TCFLSH, TCIOFLUSH);
-    show_screen("left");
+    char buffer[64];
+    show("left", buffer, gather(master, buffer, sizeof buffer, 5));
 }
 #define BOTH(label, text) both(label, text, sizeof text - 1)
 
@@ -291,7 +292,7 @@ static void partial_reads(void) {
     memset(line, 'x', sizeof line);
     line[5000] = '\n';
     type(line, 5001);
-    long echoed = gather(master, line, sizeof line);
+    long echoed = gather(master, line, sizeof line, 200);
     TRUE(echoed >= 4096);
     VALUE(read(slave, line, sizeof line));
 }
@@ -553,6 +554,7 @@ static void hang_ups(void) {
     int lonely = MUST(posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK));
     VALUE(read(lonely, buffer, 100));
     VALUE(write(lonely, "x", 1));
+    sleep_ms(20);
     struct pollfd p = {lonely, POLLIN | POLLOUT, 0};
     poll(&p, 1, 0);
     printf("lonely: %x\n", p.revents);
@@ -562,6 +564,9 @@ static void hang_ups(void) {
     TRY(ioctl(slave, TIOCVHANGUP, 0));
     VALUE(read(slave, buffer, 100));
     poll_of("after TIOCVHANGUP");
+    close(slave);
+    slave = -1;
+    sleep_ms(20);
     VALUE(read(master, buffer, 100));
 }
 
@@ -647,10 +652,10 @@ static void much(void) {
     char block[4096] = {0};
     while (write(slave, block, sizeof block) > 0) {}
     VALUE(write(slave, block, sizeof block));
-    poll_of("output is full");
     while (write(master, block, sizeof block) > 0) sleep_ms(1);
     VALUE(write(master, block, sizeof block));
-    poll_of("input is full");
+    struct pollfd p = {master, POLLOUT, 0};
+    printf("input is full: %d\n", poll(&p, 1, 0));
 }
 
 static volatile sig_atomic_t signals[65];

@@ -229,8 +229,19 @@ fn word(file: &[u8], offset: usize) -> usize {
 #[test]
 fn system_calls() {
     let mut suite = Suite::new("calls", &["--cpus", "2"]);
-    let programs =
-        ["signals", "fpstate", "processes", "mappings", "events", "files", "threads", "clocks", "hostile", "sysvipc"];
+    let programs = [
+        "signals",
+        "fpstate",
+        "processes",
+        "mappings",
+        "events",
+        "files",
+        "threads",
+        "clocks",
+        "hostile",
+        "terminals",
+        "sysvipc",
+    ];
     for name in programs {
         let program = built(gcc(&format!("{name}.c"), name, &["-pthread"]));
         suite.add(Case::program(name, &program, &[]).seconds(120));

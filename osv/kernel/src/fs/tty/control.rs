@@ -59,6 +59,7 @@ impl Tty {
                 UserPtr::<i32>::new(arg).write(&i32::from(is_exclusive))?;
             }
             ioctl::TIOCGDEV => UserPtr::<u32>::new(arg).write(&(self.device as u32))?,
+            ioctl::TIOCGPTPEER => return Err(Errno::EIO),
             ioctl::TIOCVHANGUP => {
                 if !current_task().credentials().is_capable(general::CAP_SYS_ADMIN) {
                     return Err(Errno::EPERM);

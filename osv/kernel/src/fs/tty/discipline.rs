@@ -8,7 +8,7 @@ use alloc::collections::VecDeque;
 
 use linux_raw_sys::general;
 
-use super::screen::Screen;
+use super::screen::{Screen, to_lower};
 use super::termios::Termios;
 
 /// Bytes that wait for a reader, and the end of a line that fills all of them.
@@ -208,7 +208,7 @@ impl Discipline {
     fn stripped(&self, byte: u8) -> u8 {
         let byte = if self.termios.is_input(general::ISTRIP) { byte & 0x7f } else { byte };
         let lowers = self.termios.is_input(general::IUCLC) && self.termios.is_local(general::IEXTEN);
-        if lowers { byte.to_ascii_lowercase() } else { byte }
+        if lowers { to_lower(byte) } else { byte }
     }
 
     /// What a line break becomes, if anything.

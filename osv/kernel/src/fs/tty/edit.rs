@@ -7,7 +7,7 @@
 use linux_raw_sys::general;
 
 use super::discipline::Discipline;
-use super::screen::is_control;
+use super::screen::{is_control, is_letter};
 
 /// How much a character takes back.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Discipline {
         while let Some(start) = self.last_character() {
             let Some(byte) = self.input.get(start).map(|input| input.byte) else { break };
             if extent == Extent::Word {
-                let is_part = byte.is_ascii_alphanumeric() || byte == b'_' || is_latin_letter(byte);
+                let is_part = is_letter(byte) || byte.is_ascii_digit() || byte == b'_';
                 if has_word && !is_part {
                     break;
                 }
@@ -149,9 +149,4 @@ impl Discipline {
             self.screen.echo_raw(&self.termios, b'/');
         }
     }
-}
-
-/// Letters of Latin-1, which Linux' discipline counts as parts of words.
-const fn is_latin_letter(byte: u8) -> bool {
-    byte >= 0xc0 && byte != 0xd7 && byte != 0xf7
 }

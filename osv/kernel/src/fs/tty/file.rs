@@ -164,7 +164,7 @@ impl TtyFile {
 
 impl Drop for TtyFile {
     fn drop(&mut self) {
-        self.tty.closed(self.hang_ups);
+        self.tty.closed();
     }
 }
 
@@ -230,6 +230,10 @@ impl File for TtyFile {
         events.set(PollEvents::READABLE, state.line.has_input(least));
         events.set(PollEvents::WRITABLE, state.can_write());
         events
+    }
+
+    fn can_signal(&self) -> bool {
+        true
     }
 
     fn pollee(&self) -> Option<&Pollee> {

@@ -95,7 +95,7 @@ struct State {
     /// Somebody is in the midst of a write.
     is_written: bool,
     is_exclusive: bool,
-    /// Opens that were neither closed nor hung up.
+    /// Opens that were not closed.
     opens: usize,
     /// Nobody has it open any more.
     is_closed: bool,
@@ -144,7 +144,8 @@ impl State {
         bytes.len()
     }
 
-    /// Puts what was typed through the discipline, until a signal is due, there is no room or nothing left.
+    /// Puts what was typed through the discipline, until a signal is due, there is no room or nothing left. Echo is sent
+    /// in the end, so that a signal takes it back, as on Linux.
     fn process_pending(&mut self) -> Option<Typed> {
         while self.line.has_room()
             && let Some(byte) = self.pending.pop_front()
@@ -156,11 +157,11 @@ impl State {
                 self.flush_output();
                 self.tell_master(0, general::TIOCPKT_FLUSHREAD);
             }
-            self.send_echo();
             if typed.is_some() {
                 return typed;
             }
         }
+        self.send_echo();
         None
     }
 
@@ -248,13 +249,10 @@ impl Tty {
         Ok(file)
     }
 
-    /// Somebody who opened it before `hang_ups` hang-ups has closed it.
-    fn closed(&self, hang_ups: u32) {
+    /// Somebody has closed it.
+    fn closed(&self) {
         {
             let mut state = self.state.lock();
-            if state.hang_ups != hang_ups {
-                return;
-            }
             state.opens -= 1;
             if state.opens != 0 {
                 return;
@@ -375,20 +373,15 @@ impl Tty {
 
     /// All who have it open lose it: reads end, writes fail; the session that it controls is told.
     pub fn hang_up(&self) {
-        let was_open = {
+        {
             let mut state = self.state.lock();
             state.hang_ups = state.hang_ups.wrapping_add(1);
-            state.is_closed |= state.opens != 0;
             state.is_exclusive = false;
-            core::mem::take(&mut state.opens) != 0
-        };
+        }
         self.release_session();
         self.input.wake_all();
         self.room.wake_all();
         self.pollee.notify(PollEvents::ALWAYS_READY | PollEvents::POLLHUP | PollEvents::POLLERR);
-        if was_open {
-            self.far.on_last_close();
-        }
     }
 
     /// The far side is gone for good: a hang-up, and nobody can open it any more.

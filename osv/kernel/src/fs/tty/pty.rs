@@ -223,6 +223,10 @@ impl File for Master {
         events
     }
 
+    fn can_signal(&self) -> bool {
+        true
+    }
+
     fn pollee(&self) -> Option<&Pollee> {
         Some(&self.end.pollee)
     }

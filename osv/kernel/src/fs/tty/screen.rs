@@ -33,6 +33,23 @@ pub const fn is_control(byte: u8) -> bool {
     byte < b' ' || byte == 127
 }
 
+/// Whether a byte is a letter of Latin-1, which is what Linux' discipline knows of letters.
+pub const fn is_letter(byte: u8) -> bool {
+    byte.is_ascii_alphabetic() || (byte >= 0xc0 && byte != 0xd7 && byte != 0xf7)
+}
+
+/// The upper-case letter for one of Latin-1.
+const fn to_upper(byte: u8) -> u8 {
+    let is_lower = is_letter(byte) && (byte.is_ascii_lowercase() || byte >= 0xdf);
+    if is_lower { byte - 0x20 } else { byte }
+}
+
+/// The lower-case letter for one of Latin-1.
+pub const fn to_lower(byte: u8) -> u8 {
+    let is_upper = is_letter(byte) && (byte.is_ascii_uppercase() || (byte >= 0xc0 && byte < 0xdf));
+    if is_upper { byte + 0x20 } else { byte }
+}
+
 impl Screen {
     /// Output modes: hands on what a byte that a program wrote becomes, [`WIDEST`] bytes at most.
     pub fn put(&mut self, termios: &Termios, byte: u8, mut emit: impl FnMut(u8)) {
@@ -77,7 +94,7 @@ impl Screen {
                 if !termios.is_continuation(byte) {
                     self.column += 1;
                 }
-                emit(if has(general::OLCUC) { byte.to_ascii_uppercase() } else { byte });
+                emit(if has(general::OLCUC) { to_upper(byte) } else { byte });
             }
         }
     }
