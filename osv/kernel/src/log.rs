@@ -2,13 +2,18 @@
 //!
 //! `kprint!` and `kprintln!` print as they are; `error!`, `warn!`, `info!` and `debug!` print a line if the
 //! [`Level`] that is set lets them, and compute nothing otherwise. `warn_once!` is for what a program does again
-//! and again, such as a call that is not there: each place in the source speaks once.
+//! and again, such as a call that is not there: each place in the source speaks once. Lines with a level are also kept, the
+//! last [`CAPACITY`] bytes of them, for `dmesg`.
+
+mod record;
 
 use crate::drivers::serial;
 use core::{
     fmt,
     sync::atomic::{AtomicU8, Ordering::Relaxed},
 };
+
+pub use record::{CAPACITY, clear, last, take_unread, unread};
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +47,12 @@ pub fn print(text: fmt::Arguments) {
     serial::print(text);
 }
 
+/// Prints a line of `level` to the log, and keeps it.
+pub fn line(level: Level, text: fmt::Arguments) {
+    print(format_args!("osv: {text}\n"));
+    record::keep(level, text);
+}
+
 /// Prints text to the log as it is.
 #[macro_export]
 macro_rules! kprint {
@@ -60,7 +71,7 @@ macro_rules! kprintln {
 macro_rules! log_at {
     ($level:ident, $($arg:tt)*) => {
         if $crate::log::enabled($crate::log::Level::$level) {
-            $crate::log::print(format_args!("osv: {}\n", format_args!($($arg)*)));
+            $crate::log::line($crate::log::Level::$level, format_args!($($arg)*));
         }
     };
 }

@@ -7,7 +7,7 @@ use crate::drivers::{apic, irq};
 use crate::mem::space::{Access, Fault};
 use crate::mem::{self, layout, stack, tlb};
 use crate::process::signal::fault::{PageFaultCause, on_exception, on_page_fault};
-use crate::process::{self, signal};
+use crate::process::{self, rseq, signal};
 use crate::{cpus, dump, panic, sched, syscall};
 
 /// Puts the upcalls in force. `has_strace` chooses the table of system calls that prints them.
@@ -51,6 +51,9 @@ extern "C" fn return_to_program(frame: &mut TrapFrame) {
     if pending & work::SIGNAL != 0 {
         signal::deliver(frame);
     }
+    if pending & rseq::WORK != 0 {
+        rseq::resume(frame);
+    }
     arch::disable_interrupts();
 }
 
@@ -68,7 +71,10 @@ extern "C" fn thread_start() {
     sched::on_first_run();
 }
 
-fn interrupt(_frame: &mut TrapFrame, vector: u8) {
+fn interrupt(frame: &mut TrapFrame, vector: u8) {
+    if vector == irq::TIMER {
+        sched::sample(frame.from_user());
+    }
     irq::dispatch(vector);
 }
 
@@ -97,6 +103,9 @@ fn resolve(frame: &TrapFrame, address: u64, error: u64) -> Result<(), Fault> {
     arch::enable_interrupts();
     let outcome = space.handle_fault(address, Access::from_error_code(error));
     arch::disable_interrupts();
+    if outcome.is_ok() {
+        task.count_fault();
+    }
     outcome
 }
 

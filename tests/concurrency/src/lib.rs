@@ -4,6 +4,8 @@
 //! and [`sync`] for the spin lock and the atomics, each access of which is a point where shuttle may switch threads.
 //! The tests are in `tests/`. A lost wake-up shows as a deadlock, which shuttle reports with the schedule that led to it.
 
+extern crate alloc;
+
 #[path = "../../../osv/kernel/src/errno.rs"]
 #[allow(dead_code, missing_docs)]
 pub mod errno;

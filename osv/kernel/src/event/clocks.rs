@@ -5,12 +5,14 @@
 //! MONOTONIC_RAW is too, and TAI is UTC as on Linux before somebody sets the leap seconds. The COARSE clocks are as
 //! exact as the others, which costs no more than being coarse.
 
+use alloc::sync::Arc;
+
 use linux_raw_sys::general;
 
 use crate::drivers::clock;
 use crate::errno::{Errno, Result};
 use crate::process::{current_process, tree};
-use crate::sched::{self, Deadline};
+use crate::sched::{self, Deadline, Thread};
 
 /// Resolution that Linux reports for the COARSE clocks, with 250 ticks per second.
 const COARSE_RESOLUTION_NS: u64 = 4_000_000;
@@ -83,9 +85,9 @@ impl Clock {
             Clock::Realtime(_) => Ok(clock::realtime_ns()),
             Clock::Monotonic(_) => Ok(clock::monotonic_ns()),
             Clock::ThreadCpu(0) => Ok(sched::current().cpu_time_ns()),
-            Clock::ThreadCpu(tid) => Ok(tree::find_task(tid).map_err(|_| Errno::EINVAL)?.used().cpu_ns()),
-            Clock::ProcessCpu(0) => Ok(current_process().used().cpu_ns()),
-            Clock::ProcessCpu(pid) => Ok(tree::find(pid).map_err(|_| Errno::EINVAL)?.used().cpu_ns()),
+            Clock::ThreadCpu(tid) => Ok(own_thread(tid)?.cpu_time_ns()),
+            Clock::ProcessCpu(0) => Ok(current_process().cpu_time_ns()),
+            Clock::ProcessCpu(pid) => Ok(tree::find(pid).map_err(|_| Errno::EINVAL)?.cpu_time_ns()),
         }
     }
 
@@ -136,6 +138,15 @@ impl Clock {
     pub fn is_realtime(self) -> bool {
         matches!(self, Clock::Realtime(_))
     }
+}
+
+/// A thread of the process that asks: the time of others' threads is not told.
+fn own_thread(tid: u32) -> Result<Arc<Thread>> {
+    let task = tree::find_task(tid).map_err(|_| Errno::EINVAL)?;
+    if !Arc::ptr_eq(task.process(), current_process()) {
+        return Err(Errno::EINVAL);
+    }
+    task.thread().ok_or(Errno::EINVAL)
 }
 
 #[cfg(test)]

@@ -83,7 +83,6 @@ pub struct AddressSpace {
     anonymous_pages: AtomicUsize,
     file_pages: AtomicUsize,
     peak_pages: AtomicUsize,
-    faults: AtomicU64,
     limits: [AtomicU64; 3],
     /// The random numbers of the layout.
     seed: u64,
@@ -121,7 +120,6 @@ impl AddressSpace {
             anonymous_pages: AtomicUsize::new(0),
             file_pages: AtomicUsize::new(0),
             peak_pages: AtomicUsize::new(0),
-            faults: AtomicU64::new(0),
             limits: [limits.address_space, limits.data, limits.stack].map(AtomicU64::new),
             seed,
         };
@@ -162,9 +160,9 @@ impl AddressSpace {
         Limits { address_space, data, stack }
     }
 
-    /// Page faults so far.
-    pub fn faults(&self) -> u64 {
-        self.faults.load(Ordering::Relaxed)
+    /// The CPUs whose current program uses it, or used it last.
+    pub fn running_cpus(&self) -> u64 {
+        self.cpus.load(Ordering::SeqCst)
     }
 
     pub(super) fn cpus(&self) -> &AtomicU64 {

@@ -165,6 +165,14 @@ pub(super) fn flush_tables(space: &AddressSpace, start: u64, end: u64) {
     }
 }
 
+/// Interrupts these CPUs, the calling one not among them, and returns when they have been: a memory barrier on each.
+pub fn visit(cpus: u64) {
+    // No space and no pages: nothing is forgotten.
+    if cpus != 0 {
+        ask(null_mut(), PAGE_SIZE as u64, PAGE_SIZE as u64, cpus);
+    }
+}
+
 /// Makes every CPU leave `space`, which is about to go.
 pub(super) fn evict(space: &AddressSpace) {
     let cpu = super::cpu();
@@ -194,14 +202,18 @@ fn flush_here(start: u64, end: u64) {
     }
 }
 
-#[cold]
 fn ask_others(space: &AddressSpace, start: u64, end: u64, others: u64) {
+    ask(core::ptr::from_ref(space).cast_mut(), start, end, others);
+}
+
+#[cold]
+fn ask(space: *mut AddressSpace, start: u64, end: u64, others: u64) {
     let Some(send) = SEND.get() else { return };
     while REQUEST.taken.swap(true, Ordering::Acquire) {
         on_interrupt();
         core::hint::spin_loop();
     }
-    REQUEST.space.store(core::ptr::from_ref(space).cast_mut(), Ordering::Relaxed);
+    REQUEST.space.store(space, Ordering::Relaxed);
     REQUEST.start.store(start, Ordering::Relaxed);
     REQUEST.end.store(end, Ordering::Relaxed);
     REQUEST.pending.store(others, Ordering::SeqCst);

@@ -188,6 +188,7 @@ fn make(parent: &Current, frame: &TrapFrame, request: &Request, tid: u32) -> Res
     if request.has(linux::CLONE_SYSVSEM) {
         *task.sem_undo.lock() = Some(parent.sem_undo());
     }
+    task.inherit_seccomp(parent);
     if request.has(linux::CLONE_CHILD_CLEARTID) {
         task.clear_child_tid.store(request.child_tid, Ordering::Relaxed);
     }
@@ -207,9 +208,14 @@ fn make(parent: &Current, frame: &TrapFrame, request: &Request, tid: u32) -> Res
     if request.has(linux::CLONE_SETTLS) {
         thread.context.set_initial_fs_base(request.tls);
     }
+    if !request.has(linux::CLONE_VM) {
+        task.inherit_rseq(parent);
+        thread.context.work.fetch_or(super::rseq::WORK, Ordering::Relaxed);
+    }
     let current = sched::current();
     thread.set_affinity(current.affinity());
-    thread.set_nice(current.nice());
+    thread.set_nice(if parent.resets_on_fork() { current.nice().max(0) } else { current.nice() });
+    task.apply_policy(&thread);
     Ok((task, thread))
 }
 
@@ -252,6 +258,7 @@ fn make_process(parent: &Process, request: &Request, pid: u32) -> Result<Process
     });
     let copy = |to: &AtomicU32, from: &AtomicU32| to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
     copy(&process.personality, &parent.personality);
+    copy(&process.membarriers, &parent.membarriers);
     copy(&process.is_dumpable, &parent.is_dumpable);
     copy(&process.oom_score_adjust, &parent.oom_score_adjust);
     process.left_terminal.store(parent.has_left_terminal(), Ordering::Relaxed);
@@ -268,6 +275,11 @@ fn enter(parent: &Current, task: &Arc<Task>, request: &Request) -> Result<()> {
     }
     signals.tasks.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
     signals.tasks.push(Arc::clone(task));
+    // Once more: a filter for all threads may have come since the task was made.
+    task.inherit_seccomp(parent);
+    if let Some(thread) = task.thread() {
+        thread.context.inherit_syscalls();
+    }
     drop(signals);
     tree.add_task(Arc::clone(task));
     if request.has(linux::CLONE_THREAD) {

@@ -313,6 +313,15 @@ impl Credentials {
             || (self.user.real != 0 && new.capabilities.effective & !new.capabilities.ambient != 0)
     }
 
+    /// Whether a task with these credentials could trace one with `other`: all of its ids are the caller's real ones, and it
+    /// can do nothing that the caller cannot. Linux' PTRACE_MODE_REALCREDS, but for what the process itself forbids.
+    pub fn may_trace(&self, other: &Credentials) -> bool {
+        let is_all = |ids: &Ids, id| ids.real == id && ids.effective == id && ids.saved == id;
+        let is_weaker = other.capabilities.permitted & !self.capabilities.permitted == 0;
+        is_all(&other.user, self.user.real) && is_all(&other.group, self.group.real) && is_weaker
+            || self.is_capable(linux::CAP_SYS_PTRACE)
+    }
+
     fn with_group(&self, group: Ids) -> Credentials {
         Credentials { group, ..self.clone() }
     }

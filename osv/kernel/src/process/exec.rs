@@ -238,6 +238,7 @@ pub fn execute(frame: &mut TrapFrame, mut request: Request) -> Result<()> {
 fn replace(task: &Task, process: &Arc<Process>, frame: &mut TrapFrame, prepared: Prepared) {
     take_over_pid(task, process);
     exit::release_memory_users(task);
+    task.forget_rseq();
     process.timers.delete_posix();
     process.account_space();
     let old = process.replace_space(Some(prepared.loaded.space));
@@ -254,6 +255,7 @@ fn replace(task: &Task, process: &Arc<Process>, frame: &mut TrapFrame, prepared:
         task.parent_death_signal.store(0, Ordering::Relaxed);
     }
     process.is_dumpable.store(u32::from(prepared.is_dumpable), Ordering::Relaxed);
+    process.membarriers.store(0, Ordering::Relaxed);
     process.has_execed.store(true, Ordering::Relaxed);
     process.exit_signal.store(super::signal::Signal::SIGCHLD.number(), Ordering::Relaxed);
     process.last_uid.store(prepared.credentials.user.real, Ordering::Relaxed);

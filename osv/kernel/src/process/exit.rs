@@ -11,6 +11,7 @@ use core::sync::atomic::Ordering;
 
 use super::clone::Release;
 use super::init::INIT;
+use super::pi;
 use super::robust;
 use super::session;
 use super::signal::SignalInfo;
@@ -56,8 +57,6 @@ pub fn exit_task(code: u8) -> ! {
     task.release_sem_undo();
     task.set_files(None);
     task.set_fs(None);
-    let used = task.used();
-    task.process().usage.lock().ended_tasks.add(&used);
     task.process().last_uid.store(task.credentials().user.real, Ordering::Relaxed);
     match leave_process(&task, code) {
         Some(status) => end_process(task.process(), status),
@@ -71,6 +70,7 @@ pub fn exit_task(code: u8) -> ! {
 /// What others wait for in the task's memory: robust futexes and the word of `set_tid_address`.
 pub(super) fn release_memory_users(task: &Task) {
     robust::release(task);
+    pi::release(task);
     let clear_child_tid = task.clear_child_tid.swap(0, Ordering::Relaxed);
     if clear_child_tid != 0 && UserPtr::<u32>::new(clear_child_tid).write(&0).is_ok() {
         robust::wake_one(clear_child_tid);
@@ -93,6 +93,7 @@ fn leave_process(task: &Current, code: u8) -> Option<ExitStatus> {
         if task.is_leader() {
             signals.leader_code = Some(code);
         }
+        process.usage.lock().add_ended(task);
         let removed = remove(&mut signals.tasks, task.tid());
         let status = signals.tasks.is_empty().then(|| {
             let code = signals.leader_code.unwrap_or(code);
@@ -162,7 +163,8 @@ fn end_process(process: &Arc<Process>, status: ExitStatus) {
     drop(reaped);
 }
 
-fn end_vm(status: ExitStatus) -> ! {
+/// The end of the VM, as if the first process had ended with `status`.
+pub fn end_vm(status: ExitStatus) -> ! {
     match ON_INIT_EXIT.get() {
         Some(hook) => hook(status),
         None => panic!("the first process has ended: {status:?}"),

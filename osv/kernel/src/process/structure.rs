@@ -61,8 +61,8 @@ pub struct Process {
     /// It has run `execve` since it was forked: its parent may no longer change its group.
     pub(super) has_execed: AtomicBool,
     pub(crate) personality: AtomicU32,
-    /// It has asked for barriers that reach its threads on other CPUs.
-    pub(crate) has_membarrier: AtomicBool,
+    /// The commands by which it has asked for barriers that reach its threads on other CPUs.
+    pub(crate) membarriers: AtomicU32,
     /// `PR_SET_THP_DISABLE`.
     pub(crate) has_no_huge_pages: AtomicBool,
     pub(super) oom_score_adjust: AtomicU32,
@@ -156,7 +156,7 @@ impl Process {
             is_adopted: AtomicBool::new(false),
             has_execed: AtomicBool::new(false),
             personality: AtomicU32::new(0),
-            has_membarrier: AtomicBool::new(false),
+            membarriers: AtomicU32::new(0),
             has_no_huge_pages: AtomicBool::new(false),
             oom_score_adjust: AtomicU32::new(0),
         }
@@ -293,6 +293,21 @@ impl Process {
             }
         }
         old
+    }
+
+    /// Whether its end by a signal that dumps core says so.
+    pub(super) fn leaves_core(&self) -> bool {
+        self.limit(Resource::Core) >= 4096 && self.is_dumpable.load(Ordering::Relaxed) == 1
+    }
+
+    /// Whether it has begun to end as a whole.
+    pub fn is_ending(&self) -> bool {
+        self.signals.lock().exit.is_some()
+    }
+
+    /// Where its signal handlers lie in the kernel: the same for those who share them.
+    pub fn actions_address(&self) -> usize {
+        Arc::as_ptr(&self.signals.lock().actions) as usize
     }
 
     /// When it was made, in nanoseconds since boot.

@@ -6,12 +6,14 @@ use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::credentials::Credentials;
+use super::resources::Division;
+use super::seccomp::Mode;
 use super::signal::altstack::AltStack;
 use super::signal::fault::Fault;
 use super::signal::queue::Queue;
 use super::signal::set::SignalSet;
 use super::structure::Process;
-use crate::arch::TrapFrame;
+use crate::arch::{Context, TrapFrame};
 use crate::fs::{FdTable, FsContext};
 use crate::ipc::sem::undo::UndoList;
 use crate::sched::{self, Extension, Thread};
@@ -51,10 +53,22 @@ pub struct Task {
     /// The signal that the task's end of its parent sends (`PR_SET_PDEATHSIG`).
     pub(crate) parent_death_signal: AtomicU32,
     pub(super) is_exiting: AtomicBool,
-    /// What the program asked for; scheduling here is always by fair shares.
+    /// SCHED_*, with SCHED_RESET_ON_FORK if that is set, and the priority of real-time policies.
     pub(crate) policy: AtomicU32,
     pub(crate) rt_priority: AtomicU32,
     pub(crate) timer_slack_ns: AtomicU64,
+    /// Where it has registered `struct rseq`; 0 if nowhere.
+    pub(super) rseq: AtomicU64,
+    pub(super) rseq_signature: AtomicU32,
+    /// The CPU that was written there last.
+    pub(super) rseq_cpu: AtomicU32,
+    /// What `ioprio_set` said.
+    pub(crate) io_priority: AtomicU32,
+    /// What filters its system calls.
+    pub(super) seccomp: SpinLock<Mode>,
+    pub(super) minor_faults: AtomicU64,
+    /// How its time was divided when somebody last asked.
+    pub(super) division: SpinLock<Division, IrqOff>,
 }
 
 /// What signals need to know of a task. The mask is changed by the task itself only.
@@ -114,6 +128,13 @@ impl Task {
             policy: AtomicU32::new(0),
             rt_priority: AtomicU32::new(0),
             timer_slack_ns: AtomicU64::new(50_000),
+            rseq: AtomicU64::new(0),
+            rseq_signature: AtomicU32::new(0),
+            rseq_cpu: AtomicU32::new(0),
+            io_priority: AtomicU32::new(0),
+            seccomp: SpinLock::new(Mode::Disabled),
+            minor_faults: AtomicU64::new(0),
+            division: SpinLock::new(Division::default()),
         }
     }
 
@@ -138,12 +159,47 @@ impl Task {
         self.tid() == self.process.pid()
     }
 
-    /// Takes over how the parent is scheduled.
+    /// Changes how it is scheduled.
+    pub(crate) fn set_policy(&self, policy: u32, priority: u32) {
+        self.policy.store(policy, Ordering::Relaxed);
+        self.rt_priority.store(priority, Ordering::Relaxed);
+        if let Some(thread) = self.thread() {
+            self.apply_policy(&thread);
+        }
+    }
+
+    /// Tells the scheduler's side.
+    pub(super) fn apply_policy(&self, thread: &Thread) {
+        let policy = self.policy.load(Ordering::Relaxed) & !linux_raw_sys::general::SCHED_RESET_ON_FORK;
+        thread.set_idle_share(policy == linux_raw_sys::general::SCHED_IDLE);
+        let priority = self.rt_priority.load(Ordering::Relaxed) as u8;
+        thread.set_priority(priority, policy == linux_raw_sys::general::SCHED_RR);
+    }
+
+    /// Whether it may look into `other` as a debugger may.
+    pub fn may_access(&self, other: &Task) -> bool {
+        if Arc::ptr_eq(&self.process, &other.process) {
+            return true;
+        }
+        let own = self.credentials();
+        let is_open = other.process.is_dumpable.load(Ordering::Relaxed) == 1;
+        own.may_trace(&other.credentials()) && (is_open || own.is_capable(linux_raw_sys::general::CAP_SYS_PTRACE))
+    }
+
+    /// Takes over how the parent is scheduled, unless it said that children shall not (SCHED_RESET_ON_FORK).
     pub(super) fn inherit_scheduling(&self, parent: &Task) {
         let copy = |to: &AtomicU32, from: &AtomicU32| to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
-        copy(&self.policy, &parent.policy);
-        copy(&self.rt_priority, &parent.rt_priority);
+        if !parent.resets_on_fork() {
+            copy(&self.policy, &parent.policy);
+            copy(&self.rt_priority, &parent.rt_priority);
+        }
+        copy(&self.io_priority, &parent.io_priority);
         self.timer_slack_ns.store(parent.timer_slack_ns.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Whether its children are scheduled as by default.
+    pub(super) fn resets_on_fork(&self) -> bool {
+        self.policy.load(Ordering::Relaxed) & linux_raw_sys::general::SCHED_RESET_ON_FORK != 0
     }
 
     pub(super) fn set_thread(&self, thread: &Arc<Thread>) {
@@ -298,7 +354,8 @@ impl Task {
 }
 
 impl Extension for Task {
-    fn switch_to(&self) {
+    fn switch_to(&self, context: &Context) {
+        self.note_switch(context);
         self.process.activate_space();
     }
 

@@ -36,6 +36,8 @@ pub enum TimeBase {
     },
     /// What the process has used of the CPUs.
     ProcessCpu,
+    /// What its program has used of them, without the kernel.
+    ProcessUser,
     /// What a task has used of the CPUs.
     TaskCpu(Weak<Task>),
 }
@@ -104,6 +106,7 @@ impl Alarm {
         match &self.base {
             TimeBase::Monotonic { .. } => monotonic_ns(),
             TimeBase::ProcessCpu => self.process.upgrade().map_or(0, |process| process.cpu_time_ns()),
+            TimeBase::ProcessUser => self.process.upgrade().map_or(0, |process| process.divided_time_ns().0),
             TimeBase::TaskCpu(task) => task.upgrade().and_then(|task| task.thread()).map_or(0, |t| t.cpu_time_ns()),
         }
     }
@@ -293,19 +296,11 @@ fn interval_timer_of(signal: Signal) -> Option<usize> {
 }
 
 impl Process {
-    /// What its tasks have used of the CPUs, also those that have ended.
-    pub fn cpu_time_ns(&self) -> u64 {
-        let ended = self.usage.lock().ended_tasks.cpu_ns();
-        let signals = self.signals.lock();
-        let living = signals.tasks.iter().filter_map(|task| task.thread()).map(|thread| thread.cpu_time_ns());
-        ended + living.sum::<u64>()
-    }
-
     /// `setitimer`: returns the old setting. EINVAL for a number that is none.
     pub fn set_interval_timer(self: &Arc<Self>, which: u32, new: Setting) -> Result<Setting> {
         let (base, signal) = match which {
             linux::ITIMER_REAL => (TimeBase::Monotonic { is_realtime: false }, Signal::SIGALRM),
-            linux::ITIMER_VIRTUAL => (TimeBase::ProcessCpu, Signal::SIGVTALRM),
+            linux::ITIMER_VIRTUAL => (TimeBase::ProcessUser, Signal::SIGVTALRM),
             linux::ITIMER_PROF => (TimeBase::ProcessCpu, Signal::SIGPROF),
             _ => return Err(Errno::EINVAL),
         };

@@ -7,6 +7,8 @@
 //! announced that it will block: that needs no lock. Before it leaves its frame it takes the lock once, so that the
 //! waker is done with the node. A waiter that was woken although the word had changed hands its wake-up on. Source: futex(2).
 
+use alloc::vec::Vec;
+
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use core::ptr::NonNull;
 
@@ -22,7 +24,7 @@ pub const ANY_BIT: u32 = u32::MAX;
 const BUCKETS: usize = 256;
 
 /// What a futex word is, apart from the address at which a process sees it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Key {
     /// The address space (private futexes) or the mapped object (shared ones), by a number that is not reused
     /// while somebody waits.
@@ -87,6 +89,67 @@ pub fn wait(
             waiter.leave();
             Err(outcome.err().unwrap_or(Errno::EAGAIN))
         }
+    }
+}
+
+/// One of several words to wait for.
+pub struct Awaited<'a> {
+    /// What it is.
+    pub key: Key,
+    /// What it has to be still.
+    pub expected: u32,
+    /// What it is now.
+    pub read: &'a dyn Fn() -> Result<u32>,
+}
+
+/// Sleeps until a [`wake`] for one of the words, if all of them are as expected. Returns which was woken.
+///
+/// # Errors
+/// As for [`wait`]; ENOMEM without memory.
+pub fn wait_for_any(words: &[Awaited<'_>], deadline: Option<Deadline>) -> Result<usize> {
+    let mut waiters = Vec::new();
+    waiters.try_reserve_exact(words.len()).map_err(|_| Errno::ENOMEM)?;
+    waiters.extend(words.iter().map(|word| Waiter::new(word.key, ANY_BIT)));
+    let mut waiters = waiters.into_boxed_slice();
+    let outcome = link_and_compare(&mut waiters, words).and_then(|()| sleep_for_any(&mut waiters, deadline));
+    // Who was woken counts, whatever else happened. All have left their buckets after this.
+    let mut woken = None;
+    for (index, waiter) in waiters.iter_mut().enumerate() {
+        if waiter.is_woken() || !waiter.unlink() {
+            waiter.part_from_waker();
+            woken = Some(index);
+        }
+    }
+    woken.map_or(outcome.map(|()| 0), Ok)
+}
+
+/// Links all, then looks at the words. Those that were not linked yet count as never woken.
+fn link_and_compare(waiters: &mut [Waiter], words: &[Awaited<'_>]) -> Result<()> {
+    for waiter in waiters.iter_mut() {
+        waiter.link();
+    }
+    for word in words {
+        if (word.read)()? != word.expected {
+            return Err(Errno::EAGAIN);
+        }
+    }
+    Ok(())
+}
+
+fn sleep_for_any(waiters: &mut [Waiter], deadline: Option<Deadline>) -> Result<()> {
+    let thread = current();
+    let _alarm = deadline.map(|deadline| thread.alarm(deadline));
+    loop {
+        thread.prepare_to_block();
+        if waiters.iter_mut().any(Waiter::is_woken) {
+            thread.stay_runnable();
+            return Ok(());
+        }
+        if let Some(errno) = reason_to_give_up(&thread, deadline) {
+            thread.stay_runnable();
+            return Err(errno);
+        }
+        schedule();
     }
 }
 

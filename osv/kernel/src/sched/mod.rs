@@ -5,7 +5,7 @@
 //!   are preempted by the timer. A lock that no interrupt handler takes therefore needs no protection beside
 //!   itself, and long loops in the kernel call [`relax`].
 //! - Interrupts stay on in kernel code, except in handlers and under `IrqOff` locks.
-//! - There is no tick: a CPU with one runnable thread gets no timer interrupts, an idle CPU halts.
+//! - A CPU ticks only while it runs programs, to tell their time from the kernel's; an idle CPU halts and stays silent.
 //!
 //! [`WaitQueue`] is the one primitive to sleep on; [`Mutex`] and [`RwLock`] (which may be held across I/O and page
 //! faults), [`futex`] and sleeping with a [`Deadline`] are built from it.
@@ -28,7 +28,7 @@ pub use mutex::{Mutex, MutexGuard};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use scheduler::{
     current, exit_thread, idle_cpus, idle_time_ns, init_cpu, is_running, on_first_run, on_reschedule_interrupt,
-    on_timer_interrupt, online_cpus, relax, run_idle_loop, runnable_threads, schedule, switch_count, yield_now,
+    on_timer_interrupt, online_cpus, relax, run_idle_loop, runnable_threads, sample, schedule, switch_count, yield_now,
 };
 pub use thread::{CurrentThread, Extension, NewThread, Thread, create, spawn};
 pub use timer::Deadline;

@@ -13,6 +13,14 @@ use core::cmp::Ordering;
 /// A sleeper may be this much behind, in nanoseconds of virtual time: it runs soon, but not for long.
 const SLEEPER_BONUS_NS: u64 = 3_000_000;
 
+/// Virtual times begin well above this; what is below is the rank of a real-time thread, which runs before all others.
+pub const RANKS: u64 = 100;
+
+/// Where a queue's virtual time begins.
+const FIRST_VIRTUAL_TIME: u64 = 1 << 24;
+
+const _: () = assert!(FIRST_VIRTUAL_TIME - SLEEPER_BONUS_NS > RANKS);
+
 /// Runnable threads of type `T` by virtual time.
 pub struct RunQueue<T> {
     /// Before all others; there is one if there are any others.
@@ -33,7 +41,7 @@ struct Entry<T> {
 impl<T> RunQueue<T> {
     /// An empty queue.
     pub const fn new() -> Self {
-        RunQueue { first: None, others: BinaryHeap::new(), virtual_time: 0, next_sequence: 0 }
+        RunQueue { first: None, others: BinaryHeap::new(), virtual_time: FIRST_VIRTUAL_TIME, next_sequence: 0 }
     }
 
     /// Adds a thread with its virtual time.

@@ -14,8 +14,8 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use super::cpu_mask::{AtomicCpuMask, CpuMask, MAX_CPUS};
-use super::run_queue::RunQueue;
-use super::thread::{CurrentThread, NICE_0_WEIGHT, NewThread, State, Thread, create};
+use super::run_queue::{RANKS, RunQueue};
+use super::thread::{CurrentThread, MAX_PRIORITY, NICE_0_WEIGHT, NewThread, State, Thread, create};
 use super::timer;
 use crate::arch::{self, IrqGuard, work};
 use crate::drivers::{clock, irq};
@@ -29,6 +29,8 @@ const SLICE_NS: u64 = 3_000_000;
 const WAKE_UP_GRANULARITY_NS: u64 = 500_000;
 /// How often a busy CPU looks whether another has more to do, in nanoseconds.
 const BALANCE_INTERVAL_NS: u64 = 20_000_000;
+/// How often a CPU that runs programs looks whether it is in the program or in the kernel, in nanoseconds.
+const TICK_NS: u64 = 4_000_000;
 
 /// What the scheduler keeps per CPU.
 struct Cpu {
@@ -39,6 +41,8 @@ struct Cpu {
     /// When the running thread's slice ends while others wait; `u64::MAX` without any.
     slice_end_ns: AtomicU64,
     next_balance_ns: AtomicU64,
+    /// When the next tick is due; `u64::MAX` while no program runs here.
+    tick_ns: AtomicU64,
 }
 
 struct Queue {
@@ -85,6 +89,7 @@ impl Cpu {
             previous: AtomicPtr::new(ptr::null_mut()),
             slice_end_ns: AtomicU64::new(u64::MAX),
             next_balance_ns: AtomicU64::new(0),
+            tick_ns: AtomicU64::new(u64::MAX),
         }
     }
 }
@@ -239,6 +244,7 @@ pub fn relax() {
 pub fn yield_now() {
     let _irq = IrqGuard::new();
     let queue = this_cpu().queue.lock();
+    current().gives_way.store(true, Ordering::Relaxed);
     if let Some(least) = queue.waiting.least() {
         current().virtual_time.fetch_max(least.saturating_add(1), Ordering::Relaxed);
     }
@@ -291,6 +297,9 @@ fn account(queue: &mut Queue, thread: &Thread, now_ns: u64) {
     let ran_ns = now_ns.saturating_sub(queue.accounted_ns);
     queue.accounted_ns = now_ns;
     increase(&thread.cpu_time_ns, ran_ns);
+    if thread.effective_priority() != 0 {
+        return;
+    }
     let weight = u64::from(thread.weight.load(Ordering::Relaxed));
     let virtual_ns = if weight == NICE_0_WEIGHT { ran_ns } else { ran_ns.saturating_mul(NICE_0_WEIGHT) / weight };
     let virtual_time = thread.virtual_time.load(Ordering::Relaxed).saturating_add(virtual_ns);
@@ -311,12 +320,12 @@ fn pick_next(queue: &mut Queue, previous: &'static Thread) -> &'static Thread {
     }
     if previous.state() == State::Runnable {
         let may_stay = previous.affinity().contains(arch::cpu_id());
-        let virtual_time = previous.virtual_time.load(Ordering::Relaxed);
-        if may_stay && queue.waiting.least().is_none_or(|least| virtual_time <= least) {
+        let place = place_of(previous);
+        if may_stay && queue.waiting.least().is_none_or(|least| stays_before(previous, place, least)) {
             return previous;
         }
         increase(&previous.involuntary_switches, 1);
-        queue.waiting.push(ThreadRef(NonNull::from(previous)), virtual_time);
+        queue.waiting.push(ThreadRef(NonNull::from(previous)), place);
         if !may_stay {
             return pick_after_ban(queue, previous);
         }
@@ -328,6 +337,45 @@ fn pick_next(queue: &mut Queue, previous: &'static Thread) -> &'static Thread {
         // SAFETY:
         // - the idle thread of a CPU that takes part exists for ever.
         None => unsafe { &*queue.idle },
+    }
+}
+
+/// Where a thread stands among those that wait: real-time threads by rank, before the others by virtual time.
+#[inline]
+fn place_of(thread: &Thread) -> u64 {
+    match thread.effective_priority() {
+        0 => thread.virtual_time.load(Ordering::Relaxed),
+        priority => u64::from(MAX_PRIORITY.saturating_sub(priority)),
+    }
+}
+
+/// Whether the running thread, which has `place`, goes on although somebody waits at `least`.
+#[inline]
+fn stays_before(thread: &Thread, place: u64, least: u64) -> bool {
+    let gives_way = thread.gives_way.load(Ordering::Relaxed);
+    if gives_way {
+        thread.gives_way.store(false, Ordering::Relaxed);
+    }
+    place < least || place == least && !gives_way
+}
+
+/// The priority of a thread has changed: it moves to its new place, wherever it is.
+pub(super) fn reposition(thread: &Thread) {
+    let _irq = IrqGuard::new();
+    loop {
+        let cpu_id = thread.cpu.load(Ordering::SeqCst) % MAX_CPUS;
+        let mut queue = CPUS[cpu_id].queue.lock();
+        if thread.cpu.load(Ordering::SeqCst) != cpu_id {
+            continue;
+        }
+        if ptr::eq(queue.current, thread) {
+            drop(queue);
+            return kick(thread);
+        }
+        if let Some(waiting) = queue.waiting.take(|other| ptr::eq(other.get(), thread)) {
+            enqueue(cpu_id, &mut queue, waiting, None);
+        }
+        return;
     }
 }
 
@@ -364,7 +412,10 @@ fn switch_to(cpu: &Cpu, previous: &Thread, next: &'static Thread) -> Option<Arc<
     next.on_cpu.store(true, Ordering::Relaxed);
     cpu.previous.store(ptr::from_ref(previous).cast_mut(), Ordering::Relaxed);
     if let Some(extension) = next.extension() {
-        extension.switch_to();
+        if cpu.tick_ns.load(Ordering::Relaxed) == u64::MAX {
+            start_ticks(cpu);
+        }
+        extension.switch_to(&next.context);
     }
     // SAFETY:
     // - interrupts are off (`schedule`);
@@ -475,8 +526,9 @@ fn enqueue(cpu_id: usize, queue: &mut Queue, thread: ThreadRef, origin: Option<u
     };
     thread.get().virtual_time.store(virtual_time, Ordering::Relaxed);
     let was_alone = queue.waiting.is_empty();
-    queue.waiting.push(thread, virtual_time);
-    if should_displace(queue, virtual_time) {
+    let place = place_of(thread.get());
+    queue.waiting.push(thread, place);
+    if should_displace(queue, place) {
         // SAFETY:
         // - the running thread of a queue is alive while the queue is locked.
         unsafe { &*queue.current }.context.work.fetch_or(work::RESCHED, Ordering::SeqCst);
@@ -488,16 +540,17 @@ fn enqueue(cpu_id: usize, queue: &mut Queue, thread: ThreadRef, origin: Option<u
     }
 }
 
-/// Whether a thread that wakes with `virtual_time` should run before the current one.
+/// Whether a thread that wakes at `place` should run before the current one.
 #[inline]
-fn should_displace(queue: &Queue, virtual_time: u64) -> bool {
+fn should_displace(queue: &Queue, place: u64) -> bool {
     if ptr::eq(queue.current, queue.idle) {
         return true;
     }
     // SAFETY:
     // - the running thread of a queue is alive while the queue is locked.
-    let running = unsafe { &*queue.current };
-    virtual_time.saturating_add(WAKE_UP_GRANULARITY_NS) < running.virtual_time.load(Ordering::Relaxed)
+    let running = place_of(unsafe { &*queue.current });
+    let granularity = if place < RANKS { 0 } else { WAKE_UP_GRANULARITY_NS };
+    place.saturating_add(granularity) < running
 }
 
 /// The running thread of `cpu_id`, which has been running since `since_ns` at least, is no longer alone: its slice
@@ -522,14 +575,41 @@ pub(super) fn kick(thread: &Thread) {
     }
 }
 
-/// How long `thread` has been running since it was last accounted for, if it runs on this CPU.
-pub(super) fn running_time_ns(thread: &Thread) -> u64 {
+/// How long `thread` has run: what it was accounted for, and what has passed since if it runs.
+pub(super) fn cpu_time_ns(thread: &Thread) -> u64 {
     let _irq = IrqGuard::new();
-    let queue = this_cpu().queue.lock();
+    // A thread that moves meanwhile is not the running one any more, and has been accounted for.
+    let queue = CPUS[thread.cpu.load(Ordering::SeqCst) % MAX_CPUS].queue.lock();
+    let accounted_ns = thread.cpu_time_ns.load(Ordering::Relaxed);
     if !ptr::eq(queue.current, thread) {
-        return 0;
+        return accounted_ns;
     }
-    clock::monotonic_ns().saturating_sub(queue.accounted_ns)
+    accounted_ns + clock::monotonic_ns().saturating_sub(queue.accounted_ns)
+}
+
+/// The first program for a while runs on this CPU.
+#[cold]
+fn start_ticks(cpu: &Cpu) {
+    let due_ns = clock::monotonic_ns() + TICK_NS;
+    cpu.tick_ns.store(due_ns, Ordering::Relaxed);
+    timer::interrupt_no_later_than(due_ns);
+}
+
+/// The timer of this CPU has interrupted a program, or the kernel. If a tick is due, it counts for the thread that runs: so is
+/// time in the program told from time in the kernel, which costs system calls nothing. A CPU that runs no program has no ticks.
+/// To be called in interrupt context, before [`on_timer_interrupt`].
+pub fn sample(is_program: bool) {
+    let cpu = this_cpu();
+    let now_ns = clock::monotonic_ns();
+    if cpu.tick_ns.load(Ordering::Relaxed) > now_ns {
+        return;
+    }
+    let thread = current();
+    if thread.extension().is_none() {
+        return cpu.tick_ns.store(u64::MAX, Ordering::Relaxed);
+    }
+    increase(if is_program { &thread.user_ticks } else { &thread.system_ticks }, 1);
+    cpu.tick_ns.store(now_ns + TICK_NS, Ordering::Relaxed);
 }
 
 /// Another CPU has put work into this one's queue. In interrupt context.
@@ -550,10 +630,18 @@ pub fn on_timer_interrupt() {
     let now_ns = clock::monotonic_ns();
     timer::run_expired(now_ns);
     let cpu = this_cpu();
+    let tick_ns = cpu.tick_ns.load(Ordering::Relaxed);
+    if tick_ns != u64::MAX {
+        timer::interrupt_no_later_than(tick_ns);
+    }
     let slice_end_ns = cpu.slice_end_ns.load(Ordering::Relaxed);
     if slice_end_ns <= now_ns {
         cpu.slice_end_ns.store(u64::MAX, Ordering::Relaxed);
-        current().context.work.fetch_or(work::RESCHED, Ordering::Relaxed);
+        let thread = current();
+        if thread.is_round_robin.load(Ordering::Relaxed) {
+            thread.gives_way.store(true, Ordering::Relaxed);
+        }
+        thread.context.work.fetch_or(work::RESCHED, Ordering::Relaxed);
         balance(cpu, now_ns);
     } else if slice_end_ns != u64::MAX {
         timer::interrupt_no_later_than(slice_end_ns);

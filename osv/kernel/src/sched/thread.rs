@@ -20,10 +20,16 @@ use crate::sync::Once;
 /// The share of a thread with nice 0.
 pub(super) const NICE_0_WEIGHT: u64 = 1024;
 
+/// The share of a thread of SCHED_IDLE, as on Linux.
+const IDLE_WEIGHT: u32 = 3;
+
+/// The highest real-time priority.
+pub const MAX_PRIORITY: u8 = 99;
+
 /// What the floors above hang on a thread.
 pub trait Extension: Any + Send + Sync {
-    /// The thread is about to run on this CPU: make its address space current. Interrupts are off.
-    fn switch_to(&self);
+    /// The thread, whose context is given, is about to run on this CPU: make its address space current. Interrupts are off.
+    fn switch_to(&self, context: &Context);
     /// The name for last words and logs, padded with zeros.
     fn name(&self) -> [u8; 16];
 }
@@ -53,10 +59,20 @@ pub struct Thread {
     pub(super) cpu: AtomicUsize,
     pub(super) affinity: AtomicCpuMask,
     nice: AtomicI8,
+    /// Real-time priority, 1 to 99; 0 for a fair share. What it was given, and what it inherits from those who wait for it.
+    own_priority: AtomicU8,
+    inherited_priority: AtomicU8,
+    /// Takes turns with others of its priority.
+    pub(super) is_round_robin: AtomicBool,
+    /// Its turn is over.
+    pub(super) gives_way: AtomicBool,
     pub(super) weight: AtomicU32,
     /// Run time divided by weight; the thread with the least runs next. Under the run queue's lock.
     pub(super) virtual_time: AtomicU64,
     pub(super) cpu_time_ns: AtomicU64,
+    /// Ticks of the clock that found its program running, and that found the kernel running for it.
+    pub(super) user_ticks: AtomicU64,
+    pub(super) system_ticks: AtomicU64,
     pub(super) voluntary_switches: AtomicU64,
     pub(super) involuntary_switches: AtomicU64,
     alarm: Once<Arc<Timer>>,
@@ -105,9 +121,15 @@ pub fn create(new: NewThread) -> Result<Arc<Thread>> {
         cpu: AtomicUsize::new(crate::arch::cpu_id()),
         affinity: AtomicCpuMask::new(new.affinity),
         nice: AtomicI8::new(0),
+        own_priority: AtomicU8::new(0),
+        inherited_priority: AtomicU8::new(0),
+        is_round_robin: AtomicBool::new(false),
+        gives_way: AtomicBool::new(false),
         weight: AtomicU32::new(NICE_0_WEIGHT as u32),
         virtual_time: AtomicU64::new(0),
         cpu_time_ns: AtomicU64::new(0),
+        user_ticks: AtomicU64::new(0),
+        system_ticks: AtomicU64::new(0),
         voluntary_switches: AtomicU64::new(0),
         involuntary_switches: AtomicU64::new(0),
         alarm: Once::new(),
@@ -221,9 +243,39 @@ impl Thread {
         scheduler::kick(self);
     }
 
+    /// Makes it run before all with a lower priority, 1 to 99, or by its fair share (0).
+    pub fn set_priority(&self, priority: u8, is_round_robin: bool) {
+        self.is_round_robin.store(is_round_robin, Ordering::Relaxed);
+        self.own_priority.store(priority.min(MAX_PRIORITY), Ordering::Relaxed);
+        scheduler::reposition(self);
+    }
+
+    /// Gives it at least this priority, because somebody waits for it. Returns whether anything has changed.
+    pub fn set_inherited_priority(&self, priority: u8) -> bool {
+        let before = self.effective_priority();
+        self.inherited_priority.store(priority.min(MAX_PRIORITY), Ordering::Relaxed);
+        let has_changed = self.effective_priority() != before;
+        if has_changed {
+            scheduler::reposition(self);
+        }
+        has_changed
+    }
+
+    /// The priority that counts.
+    #[inline]
+    pub fn effective_priority(&self) -> u8 {
+        self.own_priority.load(Ordering::Relaxed).max(self.inherited_priority.load(Ordering::Relaxed))
+    }
+
     /// From -20 (much) to 19 (little).
     pub fn nice(&self) -> i8 {
         self.nice.load(Ordering::Relaxed)
+    }
+
+    /// Gives it the share of SCHED_IDLE, less than any nice value does, or back that of its nice value.
+    pub fn set_idle_share(&self, is_idle: bool) {
+        let weight = if is_idle { IDLE_WEIGHT } else { weight_of(self.nice()) };
+        self.weight.store(weight, Ordering::Relaxed);
     }
 
     /// Changes its share of the CPU: each step is a factor of 1.25, as on Linux.
@@ -233,9 +285,14 @@ impl Thread {
         self.weight.store(weight_of(nice), Ordering::Relaxed);
     }
 
-    /// How long it has run, in nanoseconds, up to its last switch (or up to now, for the thread that asks of itself).
+    /// How long it has run up to now, in nanoseconds.
     pub fn cpu_time_ns(&self) -> u64 {
-        self.cpu_time_ns.load(Ordering::Relaxed) + scheduler::running_time_ns(self)
+        scheduler::cpu_time_ns(self)
+    }
+
+    /// How many ticks of the clock found its program running, and how many the kernel on its behalf.
+    pub fn ticks(&self) -> (u64, u64) {
+        (self.user_ticks.load(Ordering::Relaxed), self.system_ticks.load(Ordering::Relaxed))
     }
 
     /// How often it gave up the CPU of itself, and how often it was made to.

@@ -1,19 +1,24 @@
 //! `futex(2)`: threads sleep on words of memory and wake each other.
 //!
-//! Wait, wake, requeue and wake-op, by address space or shared between processes. The priority-inheriting operations
-//! give ENOSYS, which is what glibc and musl take as "this kernel has none".
+//! Wait, wake, requeue and wake-op, by address space or shared between processes, locks that inherit priority, and waits for
+//! several words at once.
 //! <https://man7.org/linux/man-pages/man2/futex.2.html>
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
 use linux_raw_sys::general;
+use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use super::SysResult;
 use super::time::Timespec;
 use crate::errno::{Errno, Result};
 use crate::event::Clock;
 use crate::mem::user::UserPtr;
-use crate::process::futex_key;
+use crate::process::pi::{self, Word};
+use crate::process::{current_task, futex_key};
 use crate::sched::Deadline;
-use crate::sched::futex::{self, ANY_BIT, Key};
+use crate::sched::futex::{self, ANY_BIT, Awaited, Key};
 use crate::warn_once;
 
 /// The system call. `value2` is the address of a time-out or a number, as the operation wants it.
@@ -28,7 +33,9 @@ pub fn futex(
     let is_shared = operation & general::FUTEX_PRIVATE_FLAG == 0;
     let is_realtime = operation & general::FUTEX_CLOCK_REALTIME != 0;
     let command = operation & !(general::FUTEX_PRIVATE_FLAG | general::FUTEX_CLOCK_REALTIME);
-    if is_realtime && !matches!(command, general::FUTEX_WAIT_BITSET) {
+    let may_be_realtime =
+        matches!(command, general::FUTEX_WAIT_BITSET | general::FUTEX_WAIT_REQUEUE_PI | general::FUTEX_LOCK_PI2);
+    if is_realtime && !may_be_realtime {
         return Err(Errno::ENOSYS);
     }
     match command {
@@ -47,6 +54,28 @@ pub fn futex(
         }
         general::FUTEX_REQUEUE => requeue(word, word2, is_shared, value, value2, None),
         general::FUTEX_CMP_REQUEUE => requeue(word, word2, is_shared, value, value2, Some(value3)),
+        general::FUTEX_LOCK_PI | general::FUTEX_LOCK_PI2 => {
+            let is_realtime = is_realtime || command == general::FUTEX_LOCK_PI;
+            let deadline = UserPtr::<Timespec>::new(value2).non_null();
+            let deadline = deadline.map(|timeout| absolute(timeout, is_realtime)).transpose()?;
+            pi::lock(pi_word(word, is_shared)?, deadline, false).map(|()| 0)
+        }
+        general::FUTEX_TRYLOCK_PI => pi::lock(pi_word(word, is_shared)?, None, true).map(|()| 0),
+        general::FUTEX_UNLOCK_PI => pi::unlock(pi_word(word, is_shared)?).map(|()| 0),
+        general::FUTEX_WAIT_REQUEUE_PI => {
+            let deadline = UserPtr::<Timespec>::new(value2).non_null();
+            let deadline = deadline.map(|timeout| absolute(timeout, is_realtime)).transpose()?;
+            let (condition, lock) = pi_words(word, word2, is_shared)?;
+            pi::wait_for_condition(condition, value, lock, deadline).map(|()| 0)
+        }
+        general::FUTEX_CMP_REQUEUE_PI => {
+            // The number of those that are woken is one: there is one lock.
+            if value != 1 || (value2 as i32) < 0 {
+                return Err(Errno::EINVAL);
+            }
+            let (condition, lock) = pi_words(word, word2, is_shared)?;
+            pi::requeue(condition, value3, lock, value2 as u32 as usize).map(|moved| moved as u64)
+        }
         general::FUTEX_WAKE_OP => wake_op(word, word2, is_shared, value, value2, value3),
         _ => {
             warn_once!("futex operation {command} is not there (ENOSYS)");
@@ -65,6 +94,17 @@ fn key(word: UserPtr<u32>, is_shared: bool) -> Result<Key> {
     futex_key(word.addr().0, is_shared)
 }
 
+/// The word of a lock that inherits priority. It is written: EFAULT if it cannot be.
+fn pi_word(word: UserPtr<u32>, is_shared: bool) -> Result<Word> {
+    Ok(Word { at: word, key: key(word, is_shared)? })
+}
+
+/// The words of a condition and of its lock, which are two.
+fn pi_words(condition: UserPtr<u32>, lock: UserPtr<u32>, is_shared: bool) -> Result<(Word, Word)> {
+    let words = (pi_word(condition, is_shared)?, pi_word(lock, is_shared)?);
+    if words.0.key == words.1.key { Err(Errno::EINVAL) } else { Ok(words) }
+}
+
 #[inline(always)]
 fn wait(word: UserPtr<u32>, is_shared: bool, expected: u32, bits: u32, deadline: Option<Deadline>) -> SysResult {
     if bits == 0 {
@@ -72,10 +112,54 @@ fn wait(word: UserPtr<u32>, is_shared: bool, expected: u32, bits: u32, deadline:
     }
     let key = key(word, is_shared)?;
     match futex::wait(key, expected, bits, deadline, || word.read()) {
-        // A relative time-out would start anew: Linux restarts only what has none or an absolute one.
-        Err(Errno::ERESTARTSYS) if deadline.is_some() => Err(Errno::EINTR),
+        // A relative time-out would start anew: the wait goes on to the moment that it meant.
+        Err(Errno::ERESTARTSYS) if deadline.is_some() => {
+            Err(current_task().restart_with(Box::new(move || wait(word, is_shared, expected, bits, deadline))))
+        }
         outcome => outcome.map(|()| 0),
     }
+}
+
+/// `struct futex_waitv`.
+#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct WaitV {
+    expected: u64,
+    address: u64,
+    flags: u32,
+    reserved: u32,
+}
+
+/// Waits for any of several words; returns which was woken. <https://docs.kernel.org/userspace-api/futex2.html>
+pub fn futex_waitv(
+    waiters: UserPtr<WaitV>,
+    count: u32,
+    flags: u32,
+    timeout: UserPtr<Timespec>,
+    clock: u32,
+) -> SysResult {
+    const MOST: u32 = 128;
+    const SIZE_32: u32 = 2;
+    if flags != 0 || count == 0 || count > MOST || waiters.is_null() {
+        return Err(Errno::EINVAL);
+    }
+    let deadline = match timeout.non_null() {
+        None => None,
+        Some(_) if !matches!(clock, general::CLOCK_MONOTONIC | general::CLOCK_REALTIME) => return Err(Errno::EINVAL),
+        Some(timeout) => Some(absolute(timeout, clock == general::CLOCK_REALTIME)?),
+    };
+    let given = waiters.read_vec(count as usize)?;
+    if given.iter().any(|one| one.flags & !general::FUTEX_PRIVATE_FLAG != SIZE_32 || one.reserved != 0) {
+        return Err(Errno::EINVAL);
+    }
+    let words: Vec<UserPtr<u32>> = given.iter().map(|one| UserPtr::new(one.address)).collect();
+    let reads: Vec<_> = words.iter().map(|&word| move || word.read()).collect();
+    let mut awaited = Vec::with_capacity(given.len());
+    for ((one, &word), read) in given.iter().zip(&words).zip(&reads) {
+        let key = key(word, one.flags & general::FUTEX_PRIVATE_FLAG == 0)?;
+        awaited.push(Awaited { key, expected: one.expected as u32, read });
+    }
+    futex::wait_for_any(&awaited, deadline).map(|index| index as u64)
 }
 
 #[inline(always)]

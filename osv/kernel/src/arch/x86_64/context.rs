@@ -10,11 +10,11 @@ use core::arch::naked_asm;
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
 use core::ptr;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::fpu::ExtendedState;
 use super::frame::{ENTRY_SIZE, TrapFrame};
-use super::upcalls::{UPCALLS, Upcalls};
+use super::upcalls::{SyscallTable, UPCALLS, Upcalls};
 use super::{IrqGuard, percpu, segment};
 use crate::errno::Result;
 
@@ -39,6 +39,8 @@ pub struct Context {
     fpu_cpu: AtomicU32,
     saved_rsp: AtomicU64,
     entry_rsp: u64,
+    /// The handlers of its program's system calls.
+    syscalls: AtomicPtr<SyscallTable>,
     fs_base: AtomicU64,
     gs_base: AtomicU64,
     /// Programs' extended state while they do not run; `None` for kernel threads.
@@ -55,6 +57,13 @@ unsafe impl Send for Context {}
 
 /// Offset of `work`, for assembly.
 pub(super) const WORK: usize = offset_of!(Context, work);
+
+/// Offset of `syscalls`, for assembly.
+pub(super) const SYSCALLS: usize = offset_of!(Context, syscalls);
+
+fn table_pointer(table: &'static SyscallTable) -> AtomicPtr<SyscallTable> {
+    AtomicPtr::new(ptr::from_ref(table).cast_mut())
+}
 
 /// No CPU.
 const NOWHERE: u32 = u32::MAX;
@@ -79,6 +88,7 @@ impl Context {
             fpu_cpu: AtomicU32::new(NOWHERE),
             saved_rsp: AtomicU64::new(saved_rsp),
             entry_rsp,
+            syscalls: table_pointer(super::upcalls::get().syscalls),
             fs_base: AtomicU64::new(0),
             gs_base: AtomicU64::new(0),
             extended,
@@ -92,10 +102,24 @@ impl Context {
             fpu_cpu: AtomicU32::new(NOWHERE),
             saved_rsp: AtomicU64::new(0),
             entry_rsp: 0,
+            syscalls: AtomicPtr::new(ptr::null_mut()),
             fs_base: AtomicU64::new(0),
             gs_base: AtomicU64::new(0),
             extended: None,
         }
+    }
+
+    /// Has its program's next system calls handled by `table`.
+    pub fn set_syscalls(&self, table: &'static SyscallTable) {
+        self.syscalls.store(ptr::from_ref(table).cast_mut(), Relaxed);
+    }
+
+    /// Has its program's system calls handled as those of the current program.
+    pub fn inherit_syscalls(&self) {
+        // SAFETY:
+        // - in the kernel on a CPU that is up there is a current context.
+        let current = unsafe { &*percpu::current() };
+        self.syscalls.store(current.syscalls.load(Relaxed), Relaxed);
     }
 
     /// Where RSP points in a system call.
@@ -119,6 +143,15 @@ impl Context {
         // SAFETY:
         // - the caller vouches for all of it.
         unsafe { &mut *((self.entry_rsp + super::frame::SHADOW as u64) as *mut TrapFrame) }
+    }
+
+    /// Whether the program, which does not run, is in a system call, not at a fault or interrupt.
+    #[inline]
+    pub fn is_in_call(&self) -> bool {
+        let frame = (self.entry_rsp + super::frame::SHADOW as u64) as *const TrapFrame;
+        // SAFETY:
+        // - the top of a kernel stack is reserved for a frame, which the thread, since it does not run, leaves alone.
+        self.is_user() && unsafe { (&raw const (*frame).orig_rax).read() } != u64::MAX
     }
 
     /// Gives a context that has not run yet the FS and GS bases and the extended state of the current program,

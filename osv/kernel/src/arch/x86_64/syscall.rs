@@ -14,12 +14,11 @@
 //! still, and `sti` lets them in only after the jump.
 
 use core::arch::naked_asm;
-use core::mem::offset_of;
 
-use super::context::{Context, WORK, work};
+use super::context::{Context, SYSCALLS, WORK, work};
 use super::frame::*;
 use super::trap::trap_return;
-use super::upcalls::{SYSCALL_COUNT, UPCALLS, Upcalls};
+use super::upcalls::SYSCALL_COUNT;
 use super::{cpu, msr, percpu};
 
 /// Flags that a program's system call turns off for the kernel: TF, IF, DF, IOPL, NT, AC.
@@ -69,7 +68,8 @@ unsafe extern "C" fn syscall_entry() {
         "cmp eax, {last}",
         "ja 4f",
         "2:",
-        "mov r11, [rip + {upcalls} + {syscalls}]",
+        "mov r11, gs:[{current}]",
+        "mov r11, [r11 + {syscalls}]",
         "lea rcx, [rsp + {s}]",
         "call [r11 + 8 * rax]",
         "cli",
@@ -102,8 +102,7 @@ unsafe extern "C" fn syscall_entry() {
         "jnz {trap_return}",
         save_xmm!("rsp", "6, 7, 8, 9, 10, 11, 12, 13, 14, 15"),
         "jmp {trap_return}",
-        upcalls = sym UPCALLS,
-        syscalls = const offset_of!(Upcalls, syscalls),
+        syscalls = const SYSCALLS,
         trap_return = sym trap_return,
         scratch = const percpu::SCRATCH,
         entry_rsp = const percpu::ENTRY_RSP,
@@ -154,6 +153,34 @@ macro_rules! complete_frame_first {
                 "jmp {handler}",
                 complete = sym $crate::arch::complete_frame,
                 handler = sym $handler,
+            )
+        }
+    };
+}
+
+/// Makes a system-call handler `$name` that asks `$check` first: that returns the handler that is to go on, with all the
+/// caller's registers where they were, or none, and then RAX in the frame is what the call returns.
+#[macro_export]
+macro_rules! checked_syscalls {
+    ($(#[$attribute:meta])* $name:ident => $check:path) => {
+        $(#[$attribute])*
+        #[unsafe(naked)]
+        extern "win64" fn $name(frame: &mut $crate::arch::TrapFrame) -> u64 {
+            const _: extern "win64" fn(&mut $crate::arch::TrapFrame) -> Option<$crate::arch::SyscallHandler> = $check;
+            core::arch::naked_asm!(
+                "sub rsp, 40", // the callee's shadow space, and RCX
+                "mov [rsp + 32], rcx",
+                "call {check}",
+                "mov rcx, [rsp + 32]",
+                "add rsp, 40",
+                "test rax, rax",
+                "jz 2f",
+                "jmp rax",
+                "2:",
+                "mov rax, [rcx + {rax}]",
+                "ret",
+                check = sym $check,
+                rax = const core::mem::offset_of!($crate::arch::TrapFrame, rax),
             )
         }
     };

@@ -90,6 +90,11 @@ pub(super) fn get() -> &'static Upcalls {
     unsafe { &*UPCALLS.0.get() }
 }
 
+/// The handlers of system calls that a program starts with.
+pub fn syscall_table() -> &'static SyscallTable {
+    get().syscalls
+}
+
 extern "win64" fn no_syscall(frame: &mut TrapFrame) -> u64 {
     panic::crash(frame, format_args!("system call {} without a table", frame.orig_rax))
 }

@@ -38,7 +38,8 @@ pub(super) fn status(subject: &Subject, out: &mut Text) -> Result<()> {
     if let Some(credentials) = &credentials {
         capabilities(credentials, out);
     }
-    out.push(b"Seccomp:\t0\nSeccomp_filters:\t0\n");
+    let mode = task.as_ref().map(|task| task.seccomp()).unwrap_or_default();
+    write!(out, "Seccomp:\t{}\nSeccomp_filters:\t{}\n", mode.number(), mode.filters());
     out.push(b"Speculation_Store_Bypass:\tvulnerable\nSpeculationIndirectBranch:\tconditional enabled\n");
     placement(subject, out);
     Ok(())

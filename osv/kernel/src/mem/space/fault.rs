@@ -67,7 +67,6 @@ impl AddressSpace {
         if addr >= USER_END {
             return Err(Fault::NotMapped);
         }
-        self.faults.fetch_add(1, Ordering::Relaxed);
         let page = addr & !(PAGE - 1);
         {
             let areas = self.areas.read();

@@ -10,10 +10,9 @@ use super::set::{DefaultAction, Signal, SignalSet};
 use super::{fault, frame as signal_frame, send};
 use crate::arch::{TrapFrame, work};
 use crate::errno::Errno;
-use crate::process::limits::Resource;
 use crate::process::status::{ChildEvent, ExitStatus};
 use crate::process::task::{Current, Task};
-use crate::process::{current_task, exit, session, wait};
+use crate::process::{current_task, exit, rseq, session, wait};
 use crate::sched;
 
 /// Length of the `syscall` instruction, which a restart runs again.
@@ -115,9 +114,7 @@ fn do_default(task: &Current, frame: &TrapFrame, signal: Signal, info: &SignalIn
         DefaultAction::Terminate => end_by(task, signal, false),
         DefaultAction::Core => {
             fault::report(task, frame, signal, info);
-            let process = task.process();
-            let has_core = process.limit(Resource::Core) >= 4096 && process.is_dumpable.load(Ordering::Relaxed) == 1;
-            end_by(task, signal, has_core);
+            end_by(task, signal, task.process().leaves_core());
         }
     }
 }
@@ -170,6 +167,7 @@ fn stop_until_resumed(task: &Current) {
 }
 
 fn call_handler(task: &Current, frame: &mut TrapFrame, signal: Signal, info: &SignalInfo, action: &Action) -> bool {
+    rseq::resume(frame);
     let saved = task.signals.saved_mask.lock().take();
     let blocked = task.blocked();
     if signal_frame::push(task, frame, signal, info, action, saved.unwrap_or(blocked)).is_err() {

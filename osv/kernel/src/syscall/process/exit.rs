@@ -2,8 +2,6 @@
 
 use core::sync::atomic::Ordering;
 
-use linux_raw_sys::general as linux;
-
 use super::ids::positive;
 use crate::errno::Errno;
 use crate::mem::user::UserPtr;
@@ -44,8 +42,7 @@ pub fn get_robust_list(tid: i32, head: UserPtr<u64>, size: UserPtr<u64>) -> SysR
         0 => task.robust_list.load(Ordering::Relaxed),
         tid => {
             let other = tree::find_task(tid)?;
-            let (own, others) = (task.credentials(), other.credentials());
-            if own.user.effective != others.user.real && !own.is_capable(linux::CAP_SYS_PTRACE) {
+            if !task.may_access(&other) {
                 return Err(Errno::EPERM);
             }
             other.robust_list.load(Ordering::Relaxed)

@@ -66,8 +66,7 @@ pub fn pidfd_getfd(fd: Fd, target: Fd, flags: u32) -> SysResult {
     let task = current_task();
     let process = PidFd::process_of(&*task.files().get(fd.0)?)?;
     let other = process.first_task().ok_or(Errno::ESRCH)?;
-    let (own, others) = (task.credentials(), other.credentials());
-    if own.user.file_system != others.user.real && !own.is_capable(linux::CAP_SYS_PTRACE) {
+    if !task.may_access(&other) {
         return Err(Errno::EPERM);
     }
     let file = other.try_files().ok_or(Errno::ESRCH)?.get(target.0)?;

@@ -5,6 +5,7 @@ use core::sync::atomic::Ordering;
 use linux_raw_sys::general as linux;
 use linux_raw_sys::prctl as pr;
 
+use super::seccomp;
 use crate::arch;
 use crate::errno::{Errno, Result};
 use crate::mem::user::{USER_END, UserAddr, UserPtr, UserSlice};
@@ -65,7 +66,8 @@ pub fn prctl(option: u32, arg2: u64, arg3: u64, arg4: u64, arg5: u64) -> SysResu
         }
         pr::PR_CAPBSET_DROP => drop_from_bounding_set(arg2),
         pr::PR_CAP_AMBIENT => ambient(arg2, arg3, arg4, arg5),
-        pr::PR_GET_SECCOMP => Ok(0),
+        pr::PR_GET_SECCOMP => seccomp::mode(),
+        pr::PR_SET_SECCOMP => seccomp::set_by_prctl(arg2, arg3),
         pr::PR_GET_THP_DISABLE if arg2 == 0 && rest_is_zero => {
             Ok(u64::from(process.has_no_huge_pages.load(Ordering::Relaxed)))
         }

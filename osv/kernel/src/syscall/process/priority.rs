@@ -12,7 +12,7 @@ use crate::process::{Task, current_process, current_task, tree};
 use crate::syscall::SysResult;
 
 /// The tasks that are meant; ESRCH if there is none.
-fn tasks(which: u32, who: i32) -> Result<Vec<Arc<Task>>> {
+pub(super) fn tasks(which: u32, who: i32) -> Result<Vec<Arc<Task>>> {
     let who = positive(who)?;
     let current = current_task();
     let tasks: Vec<Arc<Task>> = match which {

@@ -1,7 +1,6 @@
-//! `sched_setaffinity(2)`, `sched_setscheduler(2)` and their like, `getcpu(2)`, `membarrier(2)`.
+//! `sched_setaffinity(2)`, `sched_setscheduler(2)` and their like, `getcpu(2)`.
 //!
-//! All threads are scheduled by fair shares. The policies of real-time scheduling are accepted and told, by the rules of
-//! sched(7), from those who may use them; they only change what these calls say.
+//! The rules are those of sched(7). Threads of SCHED_DEADLINE are never admitted (EBUSY): the CPUs' time is not for reserving.
 
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
@@ -15,7 +14,7 @@ use crate::arch;
 use crate::errno::{Errno, Result};
 use crate::mem::user::{UserAddr, UserPtr, UserSlice};
 use crate::process::limits::Resource;
-use crate::process::{Task, current_process, current_task, tree};
+use crate::process::{Task, current_task, tree};
 use crate::sched::{self, CpuMask};
 use crate::syscall::SysResult;
 use crate::syscall::time::Timespec;
@@ -113,14 +112,33 @@ fn set_policy(task: &Task, policy: u32, priority: u32) -> SysResult {
     if policy & !RESET_ON_FORK == linux::SCHED_DEADLINE || !(min..=max).contains(&priority) {
         return Err(Errno::EINVAL);
     }
-    check_owner(task)?;
-    let limit = task.process().limit(Resource::RealTimePriority);
-    if u64::from(priority) > limit && !current_task().credentials().is_capable(linux::CAP_SYS_NICE) {
-        return Err(Errno::EPERM);
-    }
-    task.policy.store(policy, Ordering::Relaxed);
-    task.rt_priority.store(priority, Ordering::Relaxed);
+    check_change(task, policy, priority)?;
+    task.set_policy(policy, priority);
+    sched::relax();
     Ok(0)
+}
+
+/// EPERM for a change that only the privileged may make: of others' threads, to a higher real-time priority than the limit
+/// allows, away from SCHED_IDLE without the right to be that nice, or so that children inherit again what they should not.
+fn check_change(task: &Task, policy: u32, priority: u32) -> Result<()> {
+    if current_task().credentials().is_capable(linux::CAP_SYS_NICE) {
+        return Ok(());
+    }
+    check_owner(task)?;
+    let (old_policy, old_priority) = (task.policy.load(Ordering::Relaxed), task.rt_priority.load(Ordering::Relaxed));
+    let limit = task.process().limit(Resource::RealTimePriority);
+    let is_new_policy = policy & !RESET_ON_FORK != old_policy & !RESET_ON_FORK;
+    let is_refused = priority != 0
+        && (is_new_policy && limit == 0 || priority > old_priority && u64::from(priority) > limit)
+        || old_policy & !RESET_ON_FORK == linux::SCHED_IDLE && is_new_policy && !may_be_as_nice(task)
+        || old_policy & RESET_ON_FORK != 0 && policy & RESET_ON_FORK == 0;
+    if is_refused { Err(Errno::EPERM) } else { Ok(()) }
+}
+
+/// Whether RLIMIT_NICE allows the task's nice value.
+fn may_be_as_nice(task: &Task) -> bool {
+    let nice = task.thread().map_or(0, |thread| thread.nice());
+    (20 - i64::from(nice)) as u64 <= task.process().limit(Resource::Nice)
 }
 
 /// <https://man7.org/linux/man-pages/man2/sched_setscheduler.2.html>
@@ -187,13 +205,39 @@ pub fn sched_setattr(tid: i32, attributes: UserAddr, flags: u32) -> SysResult {
     if let Some(place) = new.as_mut_bytes().get_mut(..known.len()) {
         place.copy_from_slice(known);
     }
+    const KNOWN_FLAGS: u64 = 0x7f;
+    if new.flags & !KNOWN_FLAGS != 0 || (new.policy as i32) < 0 {
+        return Err(Errno::EINVAL);
+    }
     let task = task(tid)?;
+    if new.policy == linux::SCHED_DEADLINE {
+        return deadline(&new);
+    }
     let reset = if new.flags & u64::from(linux::SCHED_FLAG_RESET_ON_FORK) != 0 { RESET_ON_FORK } else { 0 };
     if matches!(new.policy, linux::SCHED_NORMAL | linux::SCHED_BATCH) {
         check_owner(&task)?;
         set_nice(&task, new.nice.clamp(-20, 19) as i8)?;
     }
     set_policy(&task, new.policy | reset, new.priority)
+}
+
+/// SCHED_DEADLINE: parameters that make sense find no room.
+fn deadline(wanted: &SchedAttr) -> SysResult {
+    const MIN_RUNTIME_NS: u64 = 1024;
+    let period = if wanted.period == 0 { wanted.deadline } else { wanted.period };
+    let is_sound = wanted.deadline != 0
+        && wanted.runtime >= MIN_RUNTIME_NS
+        && (wanted.deadline | period) >> 63 == 0
+        && wanted.runtime <= wanted.deadline
+        && wanted.deadline <= period
+        && wanted.priority == 0;
+    if !is_sound {
+        return Err(Errno::EINVAL);
+    }
+    if !current_task().credentials().is_capable(linux::CAP_SYS_NICE) {
+        return Err(Errno::EPERM);
+    }
+    Err(Errno::EBUSY)
 }
 
 /// <https://man7.org/linux/man-pages/man2/sched_setattr.2.html>
@@ -226,48 +270,4 @@ pub fn getcpu(cpu: UserPtr<u32>, node: UserPtr<u32>, _cache: u64) -> SysResult {
         node.write(&0)?;
     }
     Ok(0)
-}
-
-/// Barriers between the threads of a process.
-/// <https://man7.org/linux/man-pages/man2/membarrier.2.html>
-pub fn membarrier(command: u32, flags: u32, _cpu: i32) -> SysResult {
-    const QUERY: u32 = 0;
-    const GLOBAL: u32 = 1;
-    const GLOBAL_EXPEDITED: u32 = 1 << 1;
-    const REGISTER_GLOBAL_EXPEDITED: u32 = 1 << 2;
-    const PRIVATE_EXPEDITED: u32 = 1 << 3;
-    const REGISTER_PRIVATE_EXPEDITED: u32 = 1 << 4;
-    const BARRIERS: u32 = GLOBAL | GLOBAL_EXPEDITED | PRIVATE_EXPEDITED;
-    const REGISTRATIONS: u32 = REGISTER_GLOBAL_EXPEDITED | REGISTER_PRIVATE_EXPEDITED;
-    if flags != 0 {
-        return Err(Errno::EINVAL);
-    }
-    let is_private = &current_process().has_membarrier;
-    match command {
-        QUERY => Ok(u64::from(BARRIERS | REGISTRATIONS)),
-        REGISTER_PRIVATE_EXPEDITED => {
-            is_private.store(true, Ordering::SeqCst);
-            Ok(0)
-        }
-        REGISTER_GLOBAL_EXPEDITED => Ok(0),
-        PRIVATE_EXPEDITED if !is_private.load(Ordering::SeqCst) => Err(Errno::EPERM),
-        GLOBAL | GLOBAL_EXPEDITED | PRIVATE_EXPEDITED => {
-            visit_all_cpus();
-            Ok(0)
-        }
-        _ => Err(Errno::EINVAL),
-    }
-}
-
-/// Runs the caller on every CPU once: a CPU that has switched to it has done all that it had begun before.
-fn visit_all_cpus() {
-    let thread = sched::current();
-    let affinity = thread.affinity();
-    for cpu in sched::online_cpus().iter() {
-        thread.set_affinity(CpuMask::only(cpu));
-        while arch::cpu_id() != cpu {
-            sched::schedule();
-        }
-    }
-    thread.set_affinity(affinity);
 }
