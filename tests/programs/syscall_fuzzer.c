@@ -17,6 +17,10 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
+#include <sys/ipc.h>
+#include <sys/msg.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
 #include <sys/mount.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
@@ -315,6 +319,21 @@ static void remove_tree(const char *path) {
     rmdir(path);
 }
 
+/* What outlives its makers by design: System V objects. */
+static void remove_ipc(void) {
+    struct shmid_ds segment;
+    struct msqid_ds queue;
+    struct semid_ds set;
+    for (int index = 0; index < 4096; index++) {
+        int id = shmctl(index, SHM_STAT, &segment);
+        if (id >= 0) shmctl(id, IPC_RMID, NULL);
+        id = msgctl(index, MSG_STAT, &queue);
+        if (id >= 0) msgctl(id, IPC_RMID, NULL);
+        id = semctl(index, 0, SEM_STAT, &set);
+        if (id >= 0) semctl(id, 0, IPC_RMID);
+    }
+}
+
 static unsigned long free_kib(void) {
     struct sysinfo info;
     sysinfo(&info);
@@ -351,6 +370,7 @@ static unsigned long run_round(unsigned long seed, double seconds, int workers) 
     }
     kill_all();
     for (int i = 0; i < workers; i++) calls += progress[i].calls, remove_tree(directory[i]);
+    remove_ipc();
     return calls;
 }
 
