@@ -241,6 +241,7 @@ fn system_calls() {
         "hostile",
         "terminals",
         "sysvipc",
+        "mqueue",
     ];
     for name in programs {
         let program = built(gcc(&format!("{name}.c"), name, &["-pthread"]));

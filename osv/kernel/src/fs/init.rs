@@ -1,7 +1,7 @@
 //! The tree that the first program finds: a root, and on it what every Linux system has mounted.
 //!
 //! A root that cannot be written, an image or a directory of the host, becomes the lower layer of an overlay whose
-//! writes stay in memory. `/proc`, `/sys`, `/dev`, `/dev/pts`, `/dev/shm`, `/tmp` and `/run` follow, then what the command line
+//! writes stay in memory. `/proc`, `/sys`, `/dev` and what belongs there, `/tmp` and `/run` follow, then what the command line
 //! asks for. Directories that a mount point needs are made where they are missing.
 
 use alloc::collections::BTreeMap;
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::drivers::virtio::blk;
 use crate::errno::{Errno, Result};
+use crate::ipc::mqueue;
 use crate::sync::{Once, SpinLock};
 use crate::warn;
 
@@ -45,12 +46,13 @@ pub struct ExtraMount<'a> {
 
 /// Mounts that every system has: type, place, properties, options.
 #[expect(clippy::type_complexity, reason = "a table that is read once")]
-const STANDARD: [(&[u8], &[u8], MountFlags, &[u8]); 6] = [
+const STANDARD: [(&[u8], &[u8], MountFlags, &[u8]); 7] = [
     (b"proc", b"/proc", GUARDED, b""),
     (b"sysfs", b"/sys", GUARDED, b""),
     (b"devtmpfs", b"/dev", MountFlags::NOSUID, b""),
     (b"devpts", b"/dev/pts", MountFlags::NOSUID.union(MountFlags::NOEXEC), b"gid=5,mode=620,ptmxmode=666"),
     (b"tmpfs", b"/dev/shm", MountFlags::NOSUID.union(MountFlags::NODEV), b""),
+    (b"mqueue", b"/dev/mqueue", GUARDED, b""),
     (b"tmpfs", b"/run", MountFlags::NOSUID.union(MountFlags::NODEV), b"mode=755"),
 ];
 
@@ -87,6 +89,7 @@ pub fn init(config: &RootConfig<'_>) -> Result<FsContext> {
     types::register("proc", false, |_| Ok(procfs::instance()));
     types::register("sysfs", false, |_| Ok(sysfs::instance()));
     devpts::register();
+    types::register("mqueue", false, |_| Ok(mqueue::instance()));
     types::register("9p", false, |request| Ok(NinePFs::mount(request.source, request.is_writable)?));
     types::register("erofs", true, mount_image);
     let root = mount_root(config.rootfs)?.root_path();

@@ -55,6 +55,17 @@ pub static MSG_IDS: Limit = Limit::new(32000, MAX_IDS);
 /// `msgmnb`: bytes of a queue.
 pub static MSG_BYTES: Limit = Limit::new(16384, INT_MAX);
 
+/// `msg_max`: messages of a POSIX queue, for who has no privilege.
+pub static MQ_MESSAGES: Limit = Limit::new(10, 65536);
+/// `msg_default`: messages of a queue for which nothing was asked.
+pub static MQ_MESSAGES_DEFAULT: Limit = Limit::new(10, 65536);
+/// `msgsize_max`: bytes of its messages.
+pub static MQ_SIZE: Limit = Limit::new(8192, 16 << 20);
+/// `msgsize_default`: bytes of the messages of a queue for which nothing was asked.
+pub static MQ_SIZE_DEFAULT: Limit = Limit::new(8192, 16 << 20);
+/// `queues_max`: queues.
+pub static MQ_QUEUES: Limit = Limit::new(256, INT_MAX);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod limits;
+pub mod mqueue;
 pub mod msg;
 pub mod permissions;
 pub mod sem;

@@ -117,11 +117,11 @@ static FS: &[Entry<()>] = &[
     Entry::directory(
         "mqueue",
         &[
-            fixed!("msg_default", "10"),
-            fixed!("msg_max", "10"),
-            fixed!("msgsize_default", "8192"),
-            fixed!("msgsize_max", "8192"),
-            fixed!("queues_max", "256"),
+            limit!("msg_default", limits::MQ_MESSAGES_DEFAULT),
+            limit!("msg_max", limits::MQ_MESSAGES),
+            limit!("msgsize_default", limits::MQ_SIZE_DEFAULT),
+            limit!("msgsize_max", limits::MQ_SIZE),
+            limit!("queues_max", limits::MQ_QUEUES),
         ],
     ),
     Entry::file("nr_open", |_, out| number(MAX_FDS as u64, out)),

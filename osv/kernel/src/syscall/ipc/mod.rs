@@ -1,9 +1,11 @@
-//! IPC: System V shared memory, semaphores and message queues. The structures here are those of 64-bit Linux.
+//! IPC: System V shared memory, semaphores and message queues, and POSIX message queues. The structures here are those of 64-bit Linux.
 
+mod mqueue;
 mod msg;
 mod sem;
 mod shm;
 
+pub use mqueue::{mq_getsetattr, mq_notify, mq_open, mq_timedreceive, mq_timedsend, mq_unlink};
 pub use msg::{msgctl, msgget, msgrcv, msgsnd};
 pub use sem::{semctl, semget, semop, semtimedop};
 pub use shm::{shmat, shmctl, shmdt, shmget};

@@ -15,7 +15,7 @@ pub use kill::{kill, rt_sigqueueinfo, rt_tgsigqueueinfo, tgkill, tkill};
 pub use mask::{rt_sigpending, rt_sigprocmask, rt_sigsuspend};
 pub use restart::restart_syscall;
 pub use timers::{
-    alarm, getitimer, setitimer, timer_create, timer_delete, timer_getoverrun, timer_gettime, timer_settime,
+    Sigevent, alarm, getitimer, setitimer, timer_create, timer_delete, timer_getoverrun, timer_gettime, timer_settime,
 };
 pub use wait::{pause, rt_sigtimedwait};
 

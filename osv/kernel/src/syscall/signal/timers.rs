@@ -94,6 +94,21 @@ pub struct Sigevent {
 const _: () = assert!(size_of::<Sigevent>() == linux::SIGEV_MAX_SIZE as usize);
 
 impl Sigevent {
+    /// `SIGEV_*`.
+    pub fn kind(&self) -> u32 {
+        self.notify
+    }
+
+    /// The signal to send.
+    pub fn signal(&self) -> u32 {
+        self.signal
+    }
+
+    /// What is sent along.
+    pub fn value(&self) -> u64 {
+        self.value
+    }
+
     fn notify(&self) -> Result<Notify> {
         let signal = || Signal::new(self.signal).ok_or(Errno::EINVAL);
         match self.notify {
