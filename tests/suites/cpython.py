@@ -115,8 +115,9 @@ def supervise(word):
     subprocess.run(["rm", "-rf", scratch], check=False)
 
 
-if sys.argv[1] == "--module":
-    run_module(sys.argv[2])
-else:
-    for word in sys.argv[1:]:
-        supervise(word)
+if __name__ == "__main__":
+    if sys.argv[1] == "--module":
+        run_module(sys.argv[2])
+    else:
+        for word in sys.argv[1:]:
+            supervise(word)

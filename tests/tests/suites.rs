@@ -47,6 +47,14 @@ fn busybox() {
 
 #[test]
 #[ignore = "minutes: `.ci/run suites`"]
+fn builds() {
+    let directory = sources().display().to_string();
+    let battery = Battery::new("builds", &["/bin/bash", "build.sh", &directory]);
+    battery.chosen(&["hello", "lua", "sqlite", "archives", "repository", "crate"]).check();
+}
+
+#[test]
+#[ignore = "minutes: `.ci/run suites`"]
 fn perl() {
     let directory = sources().join("perl/t");
     let folders = ["base", "cmd", "comp", "io", "re", "op", "mro", "uni", "class"];

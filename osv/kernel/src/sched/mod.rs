@@ -27,8 +27,9 @@ pub use cpu_mask::CpuMask;
 pub use mutex::{Mutex, MutexGuard};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use scheduler::{
-    current, exit_thread, idle_cpus, idle_time_ns, init_cpu, is_running, on_first_run, on_reschedule_interrupt,
-    on_timer_interrupt, online_cpus, relax, run_idle_loop, runnable_threads, sample, schedule, switch_count, yield_now,
+    current, exit_thread, has_signal, idle_cpus, idle_time_ns, init_cpu, is_running, on_first_run,
+    on_reschedule_interrupt, on_timer_interrupt, online_cpus, relax, run_idle_loop, runnable_threads, sample, schedule,
+    switch_count, yield_now,
 };
 pub use thread::{CurrentThread, Extension, NewThread, Thread, create, spawn};
 pub use timer::Deadline;

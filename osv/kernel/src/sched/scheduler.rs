@@ -240,6 +240,11 @@ pub fn relax() {
     }
 }
 
+/// Whether a signal waits for the current thread: what takes long gives up then, where it may fail with EINTR.
+pub fn has_signal() -> bool {
+    !cfg!(test) && current().has_signal()
+}
+
 /// Lets all others of this CPU run once before the current thread goes on.
 pub fn yield_now() {
     let _irq = IrqGuard::new();

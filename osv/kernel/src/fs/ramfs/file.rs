@@ -12,6 +12,7 @@ use crate::mem::frame::Frame;
 use crate::mem::mappers::Mappers;
 use crate::mem::object::PageSource;
 use crate::mem::user::{Dest, Source};
+use crate::sched;
 
 impl State {
     fn file(&self) -> Result<(u64, &Pages)> {
@@ -211,8 +212,18 @@ impl RamInode {
     }
 
     fn reserve(&self, offset: u64, end: u64, grows: bool) -> Result<()> {
+        self.shared.check_room((end - offset) / PAGE_SIZE)?;
+        /// So many pages are made before others are let run.
+        const STEP: u64 = 256;
         let mut made = Vec::new();
         for index in offset / PAGE_SIZE..end.div_ceil(PAGE_SIZE) {
+            if index.is_multiple_of(STEP) {
+                sched::relax();
+                if sched::has_signal() {
+                    self.take_back(&made);
+                    return Err(Errno::EINTR);
+                }
+            }
             let mut state = self.state.lock();
             if end > state.file()?.0 {
                 state.check_seal(general::F_SEAL_GROW)?;
@@ -224,7 +235,7 @@ impl RamInode {
             let result = made.try_reserve(1).map_err(|_| Errno::ENOSPC);
             if let Err(error) = result.and_then(|()| self.new_page(pages, index, false)) {
                 drop(state);
-                made.into_iter().for_each(|index| self.free_pages(index, index + 1));
+                self.take_back(&made);
                 return Err(error);
             }
             made.push(index);
@@ -236,6 +247,15 @@ impl RamInode {
             *size = end.max(*size);
         }
         Ok(())
+    }
+
+    /// Frees pages that a `reserve` has made that cannot be finished.
+    fn take_back(&self, made: &[u64]) {
+        made.chunk_by(|a, b| a + 1 == *b).for_each(|run| {
+            if let (Some(first), Some(last)) = (run.first(), run.last()) {
+                self.free_pages(*first, last + 1);
+            }
+        });
     }
 
     fn punch(&self, offset: u64, end: u64) -> Result<()> {

@@ -198,6 +198,12 @@ impl Shared {
         Ok(())
     }
 
+    /// ENOSPC for what cannot be had whatever the file has already.
+    fn check_room(&self, pages: u64) -> Result<()> {
+        let most = crate::mem::stats().total.min(self.options.size) / PAGE_SIZE;
+        if pages <= most { Ok(()) } else { Err(Errno::ENOSPC) }
+    }
+
     fn give_pages(&self, count: u64) {
         self.pages.fetch_sub(count, Ordering::Relaxed);
     }

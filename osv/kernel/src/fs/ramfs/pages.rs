@@ -70,7 +70,7 @@ impl Pages {
             for (number, run) in self.rest.range_mut(first / RUN..last_run) {
                 take(run, number * RUN);
             }
-            self.rest.retain(|_, run| !run.is_empty());
+            self.rest.extract_if(first / RUN..last_run, |_, run| run.is_empty()).for_each(drop);
         }
         self.count -= taken;
     }
