@@ -48,6 +48,7 @@ pub fn die(what: fmt::Arguments, rip: Option<u64>, frame_pointer: u64) -> ! {
             kprintln!("\nosv: kernel crash: {what}");
             describe();
             backtrace(rip, frame_pointer);
+            drivers::pvpanic::report();
             if POWERS_OFF.load(Relaxed) {
                 drivers::power::power_off(power::CRASH);
             }

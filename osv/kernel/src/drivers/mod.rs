@@ -13,6 +13,7 @@ pub mod mptable;
 pub mod partitions;
 pub mod pci;
 pub mod power;
+pub mod pvpanic;
 pub mod random;
 pub mod serial;
 pub mod virtio;
@@ -56,5 +57,7 @@ pub fn init_devices(cmdline: &[u8]) {
     virtio::find_all(cmdline);
     // Without such a device the CPU's own random numbers have to do.
     let _ = virtio::rng::request_seed();
+    virtio::balloon::init();
+    pvpanic::init();
     console::init();
 }

@@ -3,11 +3,12 @@
 //! The generator's state is a key. Each refill makes a batch of key stream; its first 32 bytes become the next key at
 //! once, the rest is handed out and erased as it goes, so that who reads the kernel's memory later cannot compute what
 //! was handed out before. Large requests take a key of their own and make their stream without the lock. Entropy comes
-//! from RDRAND, the time stamp counter, virtio-rng and the boot loader ([`add_entropy`]); it is mixed into the key, never
+//! from RDSEED or RDRAND, the time stamp counter, virtio-rng and the boot loader ([`add_entropy`]); it is mixed into the key, never
 //! replaces it. Own cipher code, 60 lines: the crates select AVX2 at run time, which kernel code must not use.
 
 use x86_64::instructions::random::RdRand;
 
+use crate::arch;
 use crate::drivers::clock;
 use crate::sync::{IrqOff, SpinLock};
 
@@ -131,18 +132,19 @@ pub fn init() {
     let mut seed = [0; (WORDS + 1) * 8];
     let (time, words) = seed.split_at_mut(8);
     time.copy_from_slice(&clock::tsc().to_le_bytes());
-    if let Some(source) = RdRand::new() {
-        for bytes in words.chunks_exact_mut(8) {
-            bytes.copy_from_slice(&draw(source).to_le_bytes());
-        }
+    let source = RdRand::new();
+    for bytes in words.chunks_exact_mut(8) {
+        bytes.copy_from_slice(&draw(source).to_le_bytes());
     }
     add_entropy(&seed);
 }
 
-/// A number from the CPU, which may have to be asked more than once; the time where it does not answer.
-fn draw(source: RdRand) -> u64 {
+/// A number from the CPU, which may have to be asked more than once: from its source of entropy, else from the generator
+/// that this feeds; the time where neither answers.
+fn draw(source: Option<RdRand>) -> u64 {
     const TRIES: usize = 10;
-    (0..TRIES).find_map(|_| source.get_u64()).unwrap_or_else(clock::tsc)
+    let ask = |get: &dyn Fn() -> Option<u64>| (0..TRIES).find_map(|_| get());
+    ask(&arch::rdseed).or_else(|| ask(&|| source?.get_u64())).unwrap_or_else(clock::tsc)
 }
 
 /// Mixes bytes from a source of entropy into the generator.

@@ -211,3 +211,14 @@ pub fn frame_pointer() -> u64 {
 pub fn cpuid(leaf: u32, subleaf: u32) -> core::arch::x86_64::CpuidResult {
     core::arch::x86_64::__cpuid_count(leaf, subleaf)
 }
+
+/// A number from the CPU's source of entropy; `None` if it has no such source, or none is ready.
+pub fn rdseed() -> Option<u64> {
+    if !super::features().rdseed {
+        return None;
+    }
+    let (value, is_ready): (u64, u8);
+    // SAFETY: the CPU has the instruction.
+    unsafe { asm!("rdseed {}", "setc {}", out(reg) value, out(reg_byte) is_ready, options(nomem, nostack)) };
+    (is_ready != 0).then_some(value)
+}

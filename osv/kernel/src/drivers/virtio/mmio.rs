@@ -169,6 +169,10 @@ impl MmioTransport {
         if self.is_legacy { 0 } else { self.window.read32(register::GENERATION) }
     }
 
+    pub(super) fn write_config32(&self, offset: usize, value: u32) {
+        self.window.write32(register::CONFIG + offset, value);
+    }
+
     pub(super) fn read_config8(&self, offset: usize) -> u8 {
         self.window.read8(register::CONFIG + offset)
     }

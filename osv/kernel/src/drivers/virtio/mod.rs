@@ -5,6 +5,7 @@
 //! ([`Device::start`]). One interrupt serves all queues of a device; drivers that want one per queue ask for it by
 //! the number of handlers that they give.
 
+pub mod balloon;
 pub mod blk;
 pub mod console;
 pub mod mmio;
@@ -181,6 +182,11 @@ impl Device {
         }
     }
 
+    /// Writes a number of 32 bits of the device's configuration.
+    pub fn write_config32(&self, offset: usize, value: u32) {
+        on_transport!(self, t => t.write_config32(offset, value));
+    }
+
     /// A little-endian number of the device's configuration.
     pub fn config<const N: usize>(&self, offset: usize) -> [u8; N] {
         let mut bytes = [0; N];
@@ -208,7 +214,14 @@ pub fn find_all(cmdline: &[u8]) {
     let platform = crate::drivers::platform();
     let dsdt = platform.power.dsdt.filter(|_| platform.hardware_reduced);
     let in_tables = dsdt.map(|dsdt| acpi::virtio_places(&FirmwareMemory, dsdt)).unwrap_or_default();
-    let in_memory = mmio::from_cmdline(cmdline).chain(in_tables).filter_map(MmioTransport::probe);
+    let mut places: Vec<_> = mmio::from_cmdline(cmdline).collect();
+    for place in in_tables {
+        // Firecracker tells of each device in both ways.
+        if !places.iter().any(|other| other.address == place.address) {
+            places.push(place);
+        }
+    }
+    let in_memory = places.into_iter().filter_map(MmioTransport::probe);
     let found = found.chain(in_memory.map(|(transport, kind)| (Transport::Mmio(transport), kind)));
     let devices: Vec<Device> = found.map(|(transport, kind)| Device { transport, kind, features: 0 }).collect();
     FREE.lock().extend(devices);

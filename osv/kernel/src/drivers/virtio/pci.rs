@@ -185,6 +185,12 @@ impl PciTransport {
         u32::from(self.common.read8(common::GENERATION))
     }
 
+    pub(super) fn write_config32(&self, offset: usize, value: u32) {
+        if let Some(window) = self.device {
+            window.write32(offset, value);
+        }
+    }
+
     pub(super) fn read_config8(&self, offset: usize) -> u8 {
         self.device.map_or(0, |window| window.read8(offset))
     }

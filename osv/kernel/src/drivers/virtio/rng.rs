@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 
 use super::queue::Queue;
 use super::{Kind, take};
+use crate::debug;
 use crate::drivers::dma::{Data, DmaBuffer, Exchange};
 use crate::drivers::random;
 use crate::errno::{Errno, Result};
@@ -36,6 +37,7 @@ pub fn request_seed() -> Result<()> {
             let mut seed = [0; WANTED];
             request.buffer.load(0, &mut seed);
             random::add_entropy(seed.get(..len as usize).unwrap_or_default());
+            debug!("virtio-rng gave {len} bytes");
             *spent.lock() = Some(request);
         }),
     )?;
