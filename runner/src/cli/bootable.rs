@@ -66,7 +66,7 @@ fn quoted(word: &OsStr) -> String {
         return word.to_string_lossy().into_owned();
     }
     let escaped = word.as_bytes().iter().map(|&byte| match byte {
-        b'"' | b'\\' => format!("\\{}", char::from(byte)),
+        b'"' | b'\\' | b'$' => format!("\\{}", char::from(byte)),
         b' '..=b'~' => char::from(byte).to_string(),
         _ => format!("\\x{byte:02x}"),
     });

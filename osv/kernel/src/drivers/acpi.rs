@@ -368,6 +368,20 @@ fn small_integer(code: &[u8]) -> Option<(u8, &[u8])> {
     }
 }
 
+/// Where PCI's configuration space is, as the byte code of a machine without the table MCFG says: `Method (_CBA) { Return
+/// (address) }`. All buses are in it.
+pub fn ecam_in_code<P: Physical>(memory: &P, dsdt: u64) -> Option<Ecam> {
+    const NAME: &[u8; 4] = b"_CBA";
+    let code = table_unchecked(memory, dsdt).filter(|t| is_checksum_good(t))?;
+    let at = code.windows(NAME.len()).position(|bytes| bytes == NAME)? + NAME.len();
+    let base = match *code.get(at..)? {
+        [_, 0xa4, 0x0c, b0, b1, b2, b3, ..] => u64::from(u32::from_le_bytes([b0, b1, b2, b3])),
+        [_, 0xa4, 0x0e, ..] => field::<U64>(code, at + 3)?.get(),
+        _ => return None,
+    };
+    Some(Ecam { base, segment: 0, first_bus: 0, last_bus: u8::MAX })
+}
+
 /// A virtio device in memory, as the byte code of a machine without PCI describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VirtioPlace {
@@ -510,6 +524,17 @@ mod tests {
         let dsdt = 0x1000 + 36 + HEADER_LEN as u64 + 4;
         let place = VirtioPlace { address: 0xfeb0_0e00, len: 512, gsi: 23 };
         assert_eq!(virtio_places(&image, dsdt), [place]);
+    }
+
+    #[test]
+    fn pci_is_found_in_byte_code() {
+        let code = b"..\x14\x0b_CBA\x00\xa4\x0c\x00\x00\x00\xe0";
+        let dsdt = 0x1000 + 36 + HEADER_LEN as u64 + 4;
+        let found = ecam_in_code(&image(&[table(b"DSDT", code)]), dsdt).unwrap();
+        assert_eq!((found.base, found.last_bus), (0xe000_0000, 255));
+        for end in 0..code.len() {
+            assert!(ecam_in_code(&image(&[table(b"DSDT", &code[..end])]), dsdt).is_none());
+        }
     }
 
     #[test]

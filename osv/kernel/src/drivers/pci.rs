@@ -5,9 +5,10 @@
 //! capabilities come from the device and are followed only so far.
 
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::drivers::acpi::Ecam;
-use crate::drivers::io::{Mmio, inl, outl};
+use crate::drivers::acpi::{self, Ecam};
+use crate::drivers::io::{FirmwareMemory, Mmio, inl, outl};
 use crate::drivers::irq::Vector;
 use crate::drivers::{apic, platform};
 use crate::errno::{Errno, Result};
@@ -147,7 +148,10 @@ static FUNCTIONS: Once<Vec<Function>> = Once::new();
 /// All functions of the machine, found at the first call.
 pub fn functions() -> &'static [Function] {
     FUNCTIONS.call_once(|| {
-        let ecam = platform().ecam.iter().find(|ecam| ecam.segment == 0);
+        let platform = platform();
+        let dsdt = platform.power.dsdt.filter(|_| platform.hardware_reduced);
+        let in_code = dsdt.and_then(|dsdt| acpi::ecam_in_code(&FirmwareMemory, dsdt));
+        let ecam = platform.ecam.iter().find(|ecam| ecam.segment == 0).or(in_code.as_ref());
         let mut found = Vec::new();
         scan(0, ecam, &mut found, 0);
         found
@@ -164,6 +168,9 @@ fn scan(bus: u8, ecam: Option<&Ecam>, found: &mut Vec<Function>, depth: usize) {
         for function in (0..count).filter_map(|number| bus.function(device, number)) {
             if found.len() >= FUNCTIONS_MAX {
                 return;
+            }
+            if let Some(ecam) = ecam.filter(|_| function.is_in_memory()) {
+                function.place_bars(ecam.base);
             }
             found.push(function);
             // A bridge leads to a higher bus, or its numbers are nonsense.
@@ -216,6 +223,37 @@ impl Function {
     pub fn enable(&self) {
         let command = self.space.read(offset::COMMAND) & 0xffff;
         self.space.write(offset::COMMAND, command | COMMAND_MEMORY | COMMAND_MASTER);
+    }
+
+    fn is_in_memory(&self) -> bool {
+        matches!(self.space, Space::Memory(_))
+    }
+
+    /// Gives memory BARs that nobody has placed an address, below `end`. Only microvm is such a machine: it has PCI by
+    /// memory and no firmware that looks at it, and the 256 MiB below its configuration space are for devices.
+    fn place_bars(&self, end: u64) {
+        const ROOM: u64 = 256 << 20;
+        static USED: AtomicU64 = AtomicU64::new(0);
+        let mut index = 0;
+        while index < 6 && self.header_type() == 0 {
+            let at = offset::BARS + 4 * index;
+            let old = self.space.read(at);
+            let is_wide = old & 6 == 4 && index < 5;
+            let is_placed = old & 1 != 0 || old & !15 != 0 || is_wide && self.space.read(at + 4) != 0;
+            index += if is_wide { 2 } else { 1 };
+            if is_placed {
+                continue;
+            }
+            self.space.write(at, u32::MAX);
+            let mask = self.space.read(at) & !15;
+            self.space.write(at, old);
+            let size = u64::from(mask & mask.wrapping_neg()).max(4096);
+            // Addresses go downwards, each at a multiple of its size.
+            let place = |used: u64| Some((used + size).next_multiple_of(size)).filter(|used| *used <= ROOM.min(end));
+            if mask != 0 && USED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, place).is_ok() {
+                self.space.write(at, old | (end - USED.load(Ordering::Relaxed)) as u32);
+            }
+        }
     }
 
     /// Keeps it from using its interrupt line.
