@@ -3,6 +3,9 @@
 //! libraries. So the user needs no flags, no `.cargo/config.toml` and no other target.
 //!
 //! Whatever of that cannot work on this machine ends here, in one sentence that says what to do.
+//!
+//! A program without std cannot carry the runner. It starts a copy of this script in its place: under the name
+//! `osv-launch` this is the launcher.
 
 use std::env;
 use std::fmt::Write as _;
@@ -12,6 +15,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
 use osv_kernel_build::{HANDOFF_START, Kernel};
+
+/// The kernel's ELF with its symbols, in this script's directory.
+const SYMBOLS: &str = "kernel.elf";
 
 /// The shared libraries that std names, and what stands in for each.
 const SHADOWS: [(&str, &str); 8] = [
@@ -25,36 +31,63 @@ const SHADOWS: [(&str, &str); 8] = [
     ("stdc++", "-l:libstdc++.a -l:libm.a -l:libc.a -l:libgcc_eh.a -l:libgcc.a"),
 ];
 
+/// The name under which this script launches a program.
+const LAUNCHER: &str = "osv-launch";
+
 /// A program that gets the shadows without naming `osv` (another bin or test of the same package) becomes a
 /// static program for Linux: no shared library is left that would need the interpreter.
 const NO_INTERPRETER: &str = "SECTIONS { /DISCARD/ : { *(.interp) } } INSERT AFTER .text;\n";
 
 fn main() {
+    let own_name = env::args_os().next().unwrap_or_default();
+    if Path::new(&own_name).file_name().is_some_and(|name| name == LAUNCHER) {
+        launch(Path::new(&own_name));
+    }
     if let Err(sentence) = prepare() {
         eprintln!("osv: {sentence}");
         exit(1);
     }
 }
 
+/// Boots the program that the first argument names, with the arguments behind it.
+fn launch(own_file: &Path) -> ! {
+    let mut arguments = env::args_os().skip(1);
+    let file = PathBuf::from(arguments.next().unwrap_or_default());
+    osv_runner::app::launch_file(file, arguments.collect(), own_file.with_file_name(SYMBOLS))
+}
+
 fn prepare() -> Result<(), String> {
     println!("cargo:rerun-if-changed=build.rs");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../linker-scripts/app.ld");
-    println!("cargo:rerun-if-changed={}", script.display());
+    let has_std = env::var_os("CARGO_FEATURE_STD").is_some();
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../linker-scripts");
+    let scripts = [if has_std { "app-std.ld" } else { "app-no-std.ld" }, "app.ld"].map(|name| scripts.join(name));
+    for script in &scripts {
+        println!("cargo:rerun-if-changed={}", script.display());
+    }
     let target = env::var("TARGET").unwrap_or_default();
     if target != "x86_64-unknown-linux-gnu" {
         return Err(format!("programs for {target} cannot boot: build for x86_64-unknown-linux-gnu on x86-64 Linux"));
     }
-    check_libc()?;
+    if has_std {
+        check_libc()?;
+    }
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo did not set OUT_DIR")?);
     check_linker(&out)?;
     let kernel = osv_kernel_build::build()?;
     let image = write_image(&out, &kernel.image)?;
     // A copy of our own: the next kernel that is built beside it has other addresses.
-    let symbols = out.join("kernel.elf");
+    let symbols = out.join(SYMBOLS);
     fs::copy(&kernel.elf, &symbols).map_err(|e| format!("cannot copy {}: {e}", kernel.elf.display()))?;
     let link = out.join("link");
     fs::create_dir_all(&link).map_err(|e| format!("cannot create {}: {e}", link.display()))?;
-    write_scripts(&link, &script, &kernel)?;
+    write_scripts(&link, &scripts, &kernel)?;
+    if !has_std {
+        let launcher = out.join(LAUNCHER);
+        env::current_exe()
+            .and_then(|script| replace(&script, &launcher))
+            .map_err(|e| format!("cannot make the launcher: {e}"))?;
+        println!("cargo:rustc-env=OSV_LAUNCHER={}", launcher.display());
+    }
     println!("cargo:rustc-link-search=native={}", link.display());
     println!("cargo:rustc-env=OSV_KERNEL_IMAGE={}", image.display());
     println!("cargo:rustc-env=OSV_KERNEL_SYMBOLS={}", symbols.display());
@@ -77,8 +110,14 @@ fn write_image(out: &Path, image: &[u8]) -> Result<PathBuf, String> {
     Ok(path)
 }
 
-fn write_scripts(link: &Path, script: &Path, kernel: &Kernel) -> Result<(), String> {
-    let layout = fs::read_to_string(script).map_err(|e| format!("cannot read {}: {e}", script.display()))?;
+/// Copies a program that may be running at its destination.
+fn replace(from: &Path, to: &Path) -> std::io::Result<()> {
+    let draft = to.with_extension("new");
+    fs::copy(from, &draft)?;
+    fs::rename(draft, to)
+}
+
+fn write_scripts(link: &Path, scripts: &[PathBuf], kernel: &Kernel) -> Result<(), String> {
     let mut text = String::new();
     let numbers = [
         ("OSV_HANDOFF_START", HANDOFF_START),
@@ -88,7 +127,9 @@ fn write_scripts(link: &Path, script: &Path, kernel: &Kernel) -> Result<(), Stri
     for (name, value) in numbers {
         let _ = writeln!(text, "{name} = {value:#x};");
     }
-    text += &layout;
+    for script in scripts {
+        text += &fs::read_to_string(script).map_err(|e| format!("cannot read {}: {e}", script.display()))?;
+    }
     for extension in ["so", "a"] {
         write(&link.join(format!("libosv_link.{extension}")), text.as_bytes())?;
     }

@@ -33,7 +33,16 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
         Err(complaint) => complaint.into_tokens(),
     };
     output.extend(item);
+    if !cfg!(feature = "std") {
+        output.extend(call_of_main());
+    }
     output
+}
+
+/// What the start of a program without std calls.
+fn call_of_main() -> TokenStream {
+    let code = "const _: () = { #[unsafe(no_mangle)] extern \"Rust\" fn __osv_main() -> u8 { ::osv::Termination::report(main()) } };";
+    code.parse().unwrap_or_default()
 }
 
 /// Where there is no `main` to mark, as in a library with tests: takes what the attribute [`macro@main`] takes.

@@ -1,4 +1,4 @@
-//! What runs before `main`: on osv nothing, on Linux the launch of the VM.
+//! What runs before `main`: on osv hardly anything, on Linux the launch of the VM.
 //!
 //! The file is a Linux executable and a bootable kernel at once. Started on Linux, it must not run there but
 //! start the hypervisor on itself; so a function in `.init_array` looks at the kernel's name before `main`
@@ -11,25 +11,14 @@ use std::path::PathBuf;
 #[link(name = "osv_link", kind = "dylib")]
 unsafe extern "C" {}
 
-core::arch::global_asm!(
-    ".pushsection .osv.kernel, \"aR\", @progbits",
-    ".globl osv_kernel_image",
-    ".hidden osv_kernel_image",
-    ".type osv_kernel_image, @object",
-    "osv_kernel_image:",
-    concat!(".incbin \"", env!("OSV_KERNEL_IMAGE"), "\""),
-    ".size osv_kernel_image, . - osv_kernel_image",
-    ".popsection",
-);
-
 #[used]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".init_array")]
 static osv_launch_hook: extern "C" fn(c_int, *const *const u8, *const *const u8) = hook;
 
 extern "C" fn hook(_: c_int, _: *const *const u8, _: *const *const u8) {
-    if osv_runner::app::is_guest() {
-        return;
+    crate::machine::note_start();
+    if !crate::is_osv() {
+        osv_runner::app::launch_unless_native(PathBuf::from(env!("OSV_KERNEL_SYMBOLS")));
     }
-    osv_runner::app::launch_unless_native(PathBuf::from(env!("OSV_KERNEL_SYMBOLS")));
 }

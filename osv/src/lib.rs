@@ -20,14 +20,78 @@
 //! `#[osv::main(memory = "256M", cpus = 2, files = ["data"])]` and `[package.metadata.osv]` in `Cargo.toml` set what the VM gets;
 //! the environment (`OSV_MEMORY`, `OSV_CPUS`, `OSV_MACHINE`, `OSV_KERNEL_ARGS`, `OSV_TIMEOUT`, `OSV_VERBOSE`,
 //! `OSV_GDB`, `OSV_DRY_RUN`) and the options of the command `osv run` override them.
+//!
+//! # The machine itself
+//! What std has no name for: [`hypervisor`], [`boot_time`], [`memory`], [`cpus`], [`cmdline`], [`power_off`], the
+//! kernel's log ([`trace`]), and [`io`], whose types have the traits of `embedded-io`.
+//!
+//! # Without std
+//! With `default-features = false` the crate brings all that a program without std needs: start, allocator, panic
+//! handler, printing macros. The file is small, and `main` is reached sooner. Such a program must not unwind:
+//! `panic = "abort"` belongs into both profiles of its `Cargo.toml`.
+//!
+//! ```ignore
+//! #![no_std]
+//! #![no_main]
+//!
+//! #[osv::main]
+//! fn main() {
+//!     osv::println!("hello from {} CPUs", osv::cpus());
+//! }
+//! ```
 
+#![cfg_attr(not(feature = "std"), no_std)]
+
+extern crate alloc;
+
+mod call;
+#[cfg(feature = "std")]
 mod hook;
+pub mod io;
+mod kernel;
+mod machine;
+#[cfg(not(feature = "std"))]
+mod no_std;
+pub mod trace;
 
+pub use machine::{
+    Hypervisor, Memory, boot_time, cmdline, cpus, exit, hypervisor, is_osv, memory, power_off, process_id,
+};
+#[cfg(not(feature = "std"))]
+pub use no_std::{Arguments, Termination, args};
 pub use osv_macros::{configure, main};
+
+/// Prints to standard output, as std's macro, in programs with std and without.
+///
+/// ```
+/// osv::print!("{} ", 1);
+/// osv::println!("and {}", 2);
+/// osv::eprintln!("to standard error");
+/// ```
+#[macro_export]
+macro_rules! print {
+    ($($text:tt)*) => { $crate::__private::print(false, ::core::format_args!($($text)*)) };
+}
+
+/// Prints a line to standard output.
+#[macro_export]
+macro_rules! println {
+    () => { $crate::__private::print(false, ::core::format_args!("\n")) };
+    ($($text:tt)*) => { $crate::__private::print(false, ::core::format_args!("{}\n", ::core::format_args!($($text)*))) };
+}
+
+/// Prints a line to standard error.
+#[macro_export]
+macro_rules! eprintln {
+    () => { $crate::__private::print(true, ::core::format_args!("\n")) };
+    ($($text:tt)*) => { $crate::__private::print(true, ::core::format_args!("{}\n", ::core::format_args!($($text)*))) };
+}
 
 /// What the macros expand to; no part of the interface.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::io::print;
+
     /// Puts a piece of configuration into the program's file.
     #[doc(hidden)]
     #[macro_export]

@@ -39,7 +39,18 @@ pub fn launch_unless_native(symbols: PathBuf) {
         return;
     }
     sys::prepare_process();
-    match launch(symbols) {
+    end(launch(None, env::args_os().collect(), symbols))
+}
+
+/// Launches a VM of a program's file with its arguments, and ends the process as the program has ended: for programs
+/// that cannot do it themselves.
+pub fn launch_file(exe: PathBuf, argv: Vec<OsString>, symbols: PathBuf) -> ! {
+    sys::prepare_process();
+    end(launch(Some(exe), argv, symbols))
+}
+
+fn end(result: Result<Outcome, String>) -> ! {
+    match result {
         Ok(outcome) => outcome.exit(),
         Err(sentence) => {
             eprintln!("osv: {sentence}");
@@ -48,13 +59,20 @@ pub fn launch_unless_native(symbols: PathBuf) {
     }
 }
 
-fn launch(symbols: PathBuf) -> Result<Outcome, String> {
-    let exe = env::current_exe().map_err(|e| format!("cannot find the program's own file: {e}"))?;
-    let file = File::open("/proc/self/exe").map_err(|e| format!("cannot read the program's own file: {e}"))?;
+/// Runs the VM of a program's file; without one, of this process's own.
+fn launch(file: Option<PathBuf>, argv: Vec<OsString>, symbols: PathBuf) -> Result<Outcome, String> {
+    let (exe, path) = match file {
+        Some(file) => (file.clone(), file),
+        None => {
+            let exe = env::current_exe().map_err(|e| format!("cannot find the program's own file: {e}"))?;
+            (exe, "/proc/self/exe".into())
+        }
+    };
+    let file = File::open(path).map_err(|e| format!("cannot read the program's file {}: {e}", exe.display()))?;
     sys::make_inheritable(&file).map_err(|e| e.to_string())?;
     let embedded = read_config(&file)?.ok_or("this program carries no kernel")?;
     let config = embedded.overridden_by(Config::from_env()?);
-    let mut vm = machine(&exe, env::args_os().collect());
+    let mut vm = machine(&exe, argv);
     vm.kernel = PathBuf::from(sys::fd_path(file.as_raw_fd()));
     vm.symbols = Some(symbols);
     config.apply(&mut vm);

@@ -5,6 +5,7 @@ use osv_tests::run_with_timeout;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard};
@@ -40,6 +41,27 @@ impl Crate {
             fs::copy(root.join("crates").join(sources).join(from), to).unwrap();
         }
         fs::write(this.dir.join("fixture.txt"), "a fixture\n").unwrap();
+        this
+    }
+
+    fn without_std() -> Self {
+        let this = Self::new("no_std", "no_std", &[("main.rs", "src/main.rs")]);
+        fs::remove_file(this.dir.join("src/lib.rs")).unwrap();
+        this.succeed(&["add", "-q", "osv", "--no-default-features"]);
+        this.append(
+            "Cargo.toml",
+            "\n[profile.dev]\npanic = \"abort\"\n[profile.release]\npanic = \"abort\"\nstrip = true\n",
+        );
+        this
+    }
+
+    fn stranger() -> Self {
+        let this = Self::new("stranger", "stranger", &[("main.rs", "src/main.rs")]);
+        this.succeed(&["remove", "-q", "osv"]);
+        let osv = osv_tests::osv().unwrap();
+        let runner = format!("[target.x86_64-unknown-linux-gnu]\nrunner = \"{} run\"\n", osv.display());
+        fs::create_dir_all(this.dir.join(".cargo")).unwrap();
+        this.append(".cargo/config.toml", &runner);
         this
     }
 
@@ -84,7 +106,8 @@ impl Crate {
 
     /// Runs the built program in the VM or on Linux.
     fn run(&self, arguments: &[&OsStr], is_native: bool) -> Output {
-        let mut command = Command::new(self.dir.with_extension("target").join("debug/basic"));
+        let mut command =
+            Command::new(self.dir.with_extension("target").join("debug").join(self.dir.file_name().unwrap()));
         command.args(arguments).current_dir(&self.dir).env("ODD", "x=y  \"z\"").env("OSV_TIMEOUT", "120");
         command.env_remove("RUST_BACKTRACE").stdin(Stdio::null());
         if is_native {
@@ -107,7 +130,8 @@ fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if (text.starts_with("CARGO") && text != "CARGO_HOME") || text.starts_with("OSV_") || text == "RUSTFLAGS" {
+        let is_ours = text.starts_with("OSV_") && !text.starts_with("OSV_KERNEL_");
+        if (text.starts_with("CARGO") && text != "CARGO_HOME") || is_ours || text == "RUSTFLAGS" {
             command.env_remove(&name);
         }
     }
@@ -187,6 +211,54 @@ fn std_works() {
     fs::write(user.dir.join("tests/std.rs"), source.replace("/bin/busybox", &path)).unwrap();
     let told = user.succeed(&["test", "--test", "std"]);
     assert!(told.contains("12 passed"), "{told}");
+}
+
+#[test]
+fn programs_without_std_boot() {
+    let user = Crate::without_std();
+    assert_eq!(user.succeed(&["run", "-q"]), "hello without std\n");
+    for words in [&["arguments", "a b", ""][..], &["heap"], &["files"], &["exit", "42"], &["off", "7"], &["error"]] {
+        let words: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
+        user.assert_same_as_on_linux(&words);
+    }
+    let told = user.run(&["machine".as_ref()], false);
+    assert_eq!(told.stdout, b"1 true 1\n");
+    assert!(String::from_utf8_lossy(&told.stderr).contains("a line for the log\na piece of work: "));
+    assert_eq!(user.run(&["machine".as_ref()], true).stdout, b"Linux\n");
+    let panic = user.run(&["panic".as_ref()], false);
+    assert_eq!(panic.status.signal(), Some(6));
+    assert_eq!(panic.stderr, b"panicked at src/main.rs:27:22:\non purpose\n");
+}
+
+#[test]
+fn programs_without_std_are_small_and_quick() {
+    let user = Crate::without_std();
+    user.succeed(&["build", "-q", "--release"]);
+    let file = user.dir.with_extension("target").join("release/no_std");
+    let kernel = kernel_size(&file);
+    let size = fs::metadata(file).unwrap().len() - kernel;
+    assert!(size <= 400 << 10, "{size} bytes beside the kernel");
+}
+
+/// The size of the segment that holds the kernel: the one at physical 1 MiB.
+fn kernel_size(file: &Path) -> u64 {
+    let bytes = fs::read(file).unwrap();
+    let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    let table = word(0x20) as usize;
+    let headers = (0..usize::from(bytes[0x38])).map(|index| table + index * 56);
+    headers.clone().find(|&at| bytes[at] == 1 && word(at + 24) == 1 << 20).map(|at| word(at + 32)).unwrap()
+}
+
+/// The command as cargo's runner, for a crate that has never heard of osv and links dynamically.
+#[test]
+fn strangers_run_by_the_command() {
+    let user = Crate::stranger();
+    let told = user.succeed(&["run", "-q", "--", "a b", "--strace", ""]);
+    assert_eq!(told, "[\"a b\", \"--strace\", \"\"] true\n");
+    assert_eq!(user.cargo(&["run", "-q", "--", "42"]).status().unwrap().code(), Some(42));
+    let told = user.succeed(&["test", "-q", "passes"]);
+    assert!(told.contains("1 passed"), "{told}");
+    assert_eq!(user.cargo(&["test", "-q", "fails"]).status().unwrap().code(), Some(101));
 }
 
 #[test]

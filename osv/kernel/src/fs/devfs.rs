@@ -12,6 +12,7 @@ use super::{
 };
 use crate::drivers::random;
 use crate::errno::{Errno, Result};
+use crate::kprintln;
 use crate::mem::object::PageSource;
 use crate::mem::user::{Dest, Source};
 use crate::sync::Once;
@@ -23,14 +24,16 @@ const ZERO: u32 = 5;
 const FULL: u32 = 7;
 const RANDOM: u32 = 8;
 const URANDOM: u32 = 9;
+const KERNEL_LOG: u32 = 11;
 
 /// Character devices: name, major and minor number, mode.
-const NODES: [(&[u8], u32, u32, u16); 8] = [
+const NODES: [(&[u8], u32, u32, u16); 9] = [
     (b"null", MEMORY, NULL, 0o666),
     (b"zero", MEMORY, ZERO, 0o666),
     (b"full", MEMORY, FULL, 0o666),
     (b"random", MEMORY, RANDOM, 0o666),
     (b"urandom", MEMORY, URANDOM, 0o666),
+    (b"kmsg", MEMORY, KERNEL_LOG, 0o644),
     (b"tty", 5, 0, 0o666),
     (b"console", 5, 1, 0o600),
     (b"ptmx", 5, 2, 0o666),
@@ -110,6 +113,7 @@ fn open_memory(device: u64, _place: &PathRef, _flags: OpenFlags) -> Result<Arc<d
         ZERO => Arc::new(Zero),
         FULL => Arc::new(Full),
         RANDOM | URANDOM => Arc::new(Random),
+        KERNEL_LOG => Arc::new(KernelLog),
         _ => return Err(Errno::ENXIO),
     })
 }
@@ -141,6 +145,53 @@ impl File for Null {
 
     fn seek(&self, _from: SeekFrom, _current: u64) -> Result<u64> {
         Ok(0)
+    }
+}
+
+/// `/dev/kmsg`: what is written is a line of the kernel's log. What was logged is to be read by `syslog` only.
+struct KernelLog;
+
+impl KernelLog {
+    /// Longer lines are cut, as on Linux.
+    const LINE_MAX: usize = 1024;
+}
+
+impl File for KernelLog {
+    fn read(&self, _dst: &mut Dest<'_>, _flags: IoFlags) -> Result<usize> {
+        Err(Errno::EAGAIN)
+    }
+
+    fn write(&self, src: &mut Source<'_>, _flags: IoFlags) -> Result<usize> {
+        let count = src.remaining();
+        let mut buffer = [0; KernelLog::LINE_MAX];
+        let len = src.pull(&mut buffer)?;
+        let line = buffer.get(..len).unwrap_or_default().trim_ascii_end();
+        // The priority that Linux' loggers put in front.
+        let text = match line.iter().position(|&byte| byte == b'>') {
+            Some(end) if line.starts_with(b"<") => line.get(end + 1..).unwrap_or_default(),
+            _ => line,
+        };
+        kprintln!("{}", Printable(text));
+        Ok(count)
+    }
+}
+
+/// Text with what is not printable escaped.
+struct Printable<'a>(&'a [u8]);
+
+impl core::fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for char in chunk.valid().chars() {
+                match char {
+                    '\t' => f.write_str(" ")?,
+                    _ if char.is_control() => write!(f, "{}", char.escape_default())?,
+                    _ => core::fmt::Write::write_char(f, char)?,
+                }
+            }
+            write!(f, "{}", chunk.invalid().escape_ascii())?;
+        }
+        Ok(())
     }
 }
 

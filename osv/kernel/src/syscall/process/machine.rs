@@ -16,11 +16,13 @@ fn require(capability: u32) -> Result<(), Errno> {
     if current_task().credentials().is_capable(capability) { Ok(()) } else { Err(Errno::EPERM) }
 }
 
-/// Switches the machine off as if the first program had ended well, or starts it anew.
+/// Switches the machine off as if the first program had ended well, or starts it anew. With this kernel's own second
+/// magic number, which the crate `osv` uses, the fourth argument is the status of the first program's end.
 /// <https://man7.org/linux/man-pages/man2/reboot.2.html>
 pub fn reboot(magic: u32, magic2: u32, command: u32, text: UserAddr) -> SysResult {
     const MAGIC: u32 = 0xfee1_dead;
     const MAGIC_2: [u32; 4] = [672_274_793, 85_072_278, 369_367_448, 537_993_216];
+    const MAGIC_2_WITH_STATUS: u32 = 0x006f_7376;
     const RESTART: u32 = 0x0123_4567;
     const RESTART_2: u32 = 0xa1b2_c3d4;
     const HALT: u32 = 0xcdef_0123;
@@ -28,10 +30,12 @@ pub fn reboot(magic: u32, magic2: u32, command: u32, text: UserAddr) -> SysResul
     const CAD_ON: u32 = 0x89ab_cdef;
     const CAD_OFF: u32 = 0;
     require(linux::CAP_SYS_BOOT)?;
-    if magic != MAGIC || !MAGIC_2.contains(&magic2) {
+    let has_status = magic2 == MAGIC_2_WITH_STATUS;
+    if magic != MAGIC || !has_status && !MAGIC_2.contains(&magic2) {
         return Err(Errno::EINVAL);
     }
     match command {
+        POWER_OFF if has_status => exit::end_vm(ExitStatus::Exited(text.0 as u8)),
         RESTART => restart(),
         RESTART_2 => {
             read_cstr(text, 256)?;
