@@ -145,9 +145,8 @@ fn end_process(process: &Arc<Process>, status: ExitStatus) {
     let mut reaped: Vec<Arc<Process>> = Vec::new();
     {
         let mut tree = tree::lock();
-        let heir = tree.heir_of(process.pid());
         send_death_signals(&tree, process.pid());
-        for child in tree.hand_over_children(process.pid(), heir) {
+        for child in tree.hand_over_children(process.pid()) {
             if let Some(status) = tree.node(child).and_then(|node| node.status) {
                 reaped.extend(wait::notify_of_end(&mut tree, child, status));
             }

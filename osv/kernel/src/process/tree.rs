@@ -211,10 +211,15 @@ impl Tree {
         self.join_group(pid, pid, session);
     }
 
-    /// Gives all children of `pid` to `heir`, to whom their ends are `SIGCHLD` whatever they agreed with their parent;
+    /// Gives all children of `pid` to its heir, to whom their ends are `SIGCHLD` whatever they agreed with their parent;
     /// returns those that have ended already.
-    pub(super) fn hand_over_children(&mut self, pid: u32, heir: u32) -> Vec<u32> {
+    pub(super) fn hand_over_children(&mut self, pid: u32) -> Vec<u32> {
         let children = self.nodes.get_mut(&pid).map(|node| core::mem::take(&mut node.children)).unwrap_or_default();
+        if children.is_empty() {
+            // The way to an heir is as long as the line of ancestors, and nobody needs to go it.
+            return children;
+        }
+        let heir = self.heir_of(pid);
         let mut ended = Vec::new();
         for &child in &children {
             if let Some(node) = self.nodes.get(&child) {
@@ -233,7 +238,7 @@ impl Tree {
     }
 
     /// Who gets the children of `pid` at its end: the nearest ancestor that asked for it, else the first process.
-    pub(super) fn heir_of(&self, pid: u32) -> u32 {
+    fn heir_of(&self, pid: u32) -> u32 {
         let mut ancestor = self.parent_of(pid);
         while let Some(node) = self.nodes.get(&ancestor) {
             if node.process.is_subreaper() && node.status.is_none() {
