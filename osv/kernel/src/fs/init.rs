@@ -13,7 +13,8 @@ use super::overlay::OverlayFs;
 use super::ramfs::{Options, RamFs};
 use super::types::{self, Request};
 use super::{
-    Caller, FileSystem, FsContext, Mount, MountFlags, NewKind, PathRef, Start, Subject, devpts, mounting, procfs, sysfs,
+    Caller, FileSystem, FsContext, Mount, MountFlags, NewKind, PathRef, Start, Subject, devpts, mount, mounting,
+    procfs, sysfs,
 };
 use crate::drivers::virtio::blk;
 use crate::errno::{Errno, Result};
@@ -93,11 +94,12 @@ pub fn init(config: &RootConfig<'_>) -> Result<FsContext> {
     types::register("9p", false, |request| Ok(NinePFs::mount(request.source, request.is_writable)?));
     types::register("erofs", true, mount_image);
     let root = mount_root(config.rootfs)?.root_path();
+    mount::set_namespace_root(root.mount().clone());
     let context = FsContext::new(ROOT.call_once(|| root).clone());
     let caller = Caller::new(&context, &Subject::ROOT);
     make_directory(&caller, b"/tmp", 0o1777)?;
     for (kind, path, flags, options) in STANDARD {
-        let result = mount_at(&caller, kind, kind, path, flags, options);
+        let result = mount_at(&caller, kind, kind, path, flags | MountFlags::RELATIME, options);
         if let Err(error) = result {
             warn!("{} cannot be mounted at {}: {error}", kind.escape_ascii(), path.escape_ascii());
         }
@@ -162,7 +164,7 @@ fn new_layer() -> Arc<RamFs> {
 fn mount_extra(caller: &Caller<'_>, extra: &ExtraMount<'_>) -> Result<()> {
     let ExtraMount { kind, device, path, is_writable } = *extra;
     if is_writable || matches!(kind, b"tmpfs" | b"proc" | b"sysfs" | b"devtmpfs") {
-        return mount_at(caller, kind, device, path, MountFlags::empty(), b"");
+        return mount_at(caller, kind, device, path, MountFlags::RELATIME, b"");
     }
     let lower = make_lower(kind, device)?;
     let place = mount_point(caller, path)?;

@@ -195,6 +195,11 @@ pub trait FileSystem: Send + Sync {
         Ok(())
     }
 
+    /// Changes mount options (`MS_REMOUNT`): a list as `mount` takes it. EINVAL for what cannot be changed so.
+    fn reconfigure(&self, _options: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
     /// Whether nothing in it can ever be written (EROFS whatever the mount says).
     fn is_read_only(&self) -> bool {
         false

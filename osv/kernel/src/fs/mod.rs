@@ -38,6 +38,7 @@ mod inode;
 pub mod locks;
 mod memfd;
 pub mod mount;
+pub mod mount_builder;
 pub mod mounting;
 pub mod name;
 pub mod ninep;

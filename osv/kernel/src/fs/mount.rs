@@ -9,7 +9,7 @@ use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use linux_raw_sys::general;
 
@@ -36,6 +36,8 @@ bitflags::bitflags! {
         const NOATIME = general::MS_NOATIME;
         /// Do not update access times of directories.
         const NODIRATIME = general::MS_NODIRATIME;
+        /// Do not follow symlinks.
+        const NOSYMFOLLOW = general::MS_NOSYMFOLLOW;
         /// Update access times only where they are older than changes.
         const RELATIME = general::MS_RELATIME;
     }
@@ -47,13 +49,22 @@ pub struct SuperBlock {
     root: Arc<Dentry>,
     source: Name,
     rename: Mutex<()>,
+    is_read_only: AtomicBool,
+    writers: AtomicU32,
 }
 
 impl SuperBlock {
     /// Gives `file_system` a tree; `source` is what `/proc/mounts` shows as its device.
     pub fn new(file_system: Arc<dyn FileSystem>, source: &[u8]) -> Arc<SuperBlock> {
         let root = Dentry::new_root(file_system.root());
-        Arc::new(SuperBlock { file_system, root, source: Name::new(source), rename: Mutex::new(()) })
+        Arc::new(SuperBlock {
+            file_system,
+            root,
+            source: Name::new(source),
+            rename: Mutex::new(()),
+            is_read_only: AtomicBool::new(false),
+            writers: AtomicU32::new(0),
+        })
     }
 
     /// The file system.
@@ -69,6 +80,20 @@ impl SuperBlock {
     /// What it was made from.
     pub fn source(&self) -> &[u8] {
         self.source.as_bytes()
+    }
+
+    /// Whether nothing can be written, whichever mount shows it.
+    pub fn is_read_only(&self) -> bool {
+        self.is_read_only.load(Ordering::Relaxed) || self.file_system.is_read_only()
+    }
+
+    /// Refuses or allows all writes. EBUSY if a file is open for writing.
+    pub fn set_read_only(&self, is_on: bool) -> Result<()> {
+        if is_on && self.writers.load(Ordering::SeqCst) != 0 {
+            return Err(Errno::EBUSY);
+        }
+        self.is_read_only.store(is_on, Ordering::Relaxed);
+        Ok(())
     }
 
     /// The lock that holds the tree's shape still while a directory moves.
@@ -89,6 +114,10 @@ pub struct Mount {
     super_block: Arc<SuperBlock>,
     root: Arc<Dentry>,
     flags: AtomicU32,
+    propagation: AtomicU32,
+    writers: AtomicU32,
+    crossings: AtomicU64,
+    expires_at: AtomicU64,
     attachment: SpinLock<Option<PathRef>>,
     children: SpinLock<BTreeMap<usize, Arc<Mount>>>,
 }
@@ -105,6 +134,10 @@ impl Mount {
             super_block,
             root,
             flags: AtomicU32::new(flags.bits()),
+            propagation: AtomicU32::new(general::MS_PRIVATE),
+            writers: AtomicU32::new(0),
+            crossings: AtomicU64::new(0),
+            expires_at: AtomicU64::new(u64::MAX),
             attachment: SpinLock::new(None),
             children: SpinLock::new(BTreeMap::new()),
         })
@@ -153,9 +186,37 @@ impl Mount {
         self.flags.store(flags.bits(), Ordering::Relaxed);
     }
 
+    /// How it spreads to other mounts of the same tree, `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE` or `MS_UNBINDABLE`: kept
+    /// and shown, but nothing spreads.
+    pub fn propagation(&self) -> u32 {
+        self.propagation.load(Ordering::Relaxed)
+    }
+
+    /// Changes how it spreads.
+    pub fn set_propagation(&self, kind: u32) {
+        self.propagation.store(kind, Ordering::Relaxed);
+    }
+
+    /// A walk came to it.
+    #[inline]
+    pub(super) fn note_crossing(&self) {
+        self.crossings.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Marks it for expiry; whether nobody has come by since it was marked before. The caller's own walk counts as one.
+    pub(super) fn expire(&self) -> bool {
+        let now = self.crossings.load(Ordering::Relaxed);
+        self.expires_at.swap(now, Ordering::Relaxed) == now.wrapping_sub(1)
+    }
+
+    /// Whether files are open for writing through it.
+    pub fn has_writers(&self) -> bool {
+        self.writers.load(Ordering::SeqCst) != 0
+    }
+
     /// Whether writes are refused, by the mount or by the file system (EROFS).
     pub fn check_writable(&self) -> Result<()> {
-        if self.flags().contains(MountFlags::RDONLY) || self.file_system().is_read_only() {
+        if self.flags().contains(MountFlags::RDONLY) || self.super_block.is_read_only() {
             return Err(Errno::EROFS);
         }
         Ok(())
@@ -194,15 +255,33 @@ impl Mount {
     pub fn detach(self: &Arc<Self>, is_lazy: bool) -> Result<()> {
         let _topology = TOPOLOGY.lock();
         let place = self.attachment().ok_or(Errno::EINVAL)?;
-        let users = Arc::strong_count(self);
-        if !is_lazy && (users > 2 || !self.children.lock().is_empty()) {
+        if !is_lazy && self.is_used() {
             return Err(Errno::EBUSY);
         }
+        self.take_away(&place);
+        Ok(())
+    }
+
+    /// Whether anybody but the tree of mounts and the caller holds it.
+    pub(super) fn is_used(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) > 2 || !self.children.lock().is_empty()
+    }
+
+    fn take_away(&self, place: &PathRef) {
         let removed = place.mount().children.lock().remove(&key(place.dentry()));
         place.dentry().remove_mount();
         let attached = self.attachment.lock().take();
         drop((removed, attached));
-        Ok(())
+    }
+
+    /// Takes what is mounted in a mount that is attached nowhere apart, so that nothing keeps it but its users.
+    pub fn dissolve(self: &Arc<Self>) {
+        let _topology = TOPOLOGY.lock();
+        for mount in self.tree().into_iter().skip(1).rev() {
+            if let Some(place) = mount.attachment() {
+                mount.take_away(&place);
+            }
+        }
     }
 
     /// Moves the mount to `place`. EINVAL if it is not attached, ELOOP if `place` lies in it.
@@ -214,8 +293,19 @@ impl Mount {
             }
             above = mount.attachment().map(|place| place.mount().clone());
         }
-        self.detach(true)?;
+        if self.attachment().is_some() {
+            self.detach(true)?;
+        }
         self.attach(place)
+    }
+
+    /// Counts somebody who may write through it. EROFS if nobody may.
+    pub fn writer(self: &Arc<Self>) -> Result<Writer> {
+        self.writers.fetch_add(1, Ordering::SeqCst);
+        self.super_block.writers.fetch_add(1, Ordering::SeqCst);
+        let writer = Writer(self.clone());
+        self.check_writable()?;
+        Ok(writer)
     }
 
     /// All mounts from this one on, parents before children, by age among siblings.
@@ -230,6 +320,29 @@ impl Mount {
         }
         all
     }
+}
+
+/// Somebody who has a file of a mount open for writing: the mount cannot become read-only meanwhile.
+pub struct Writer(Arc<Mount>);
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.0.writers.fetch_sub(1, Ordering::SeqCst);
+        self.0.super_block.writers.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+static NAMESPACE: SpinLock<Option<Arc<Mount>>> = SpinLock::new(None);
+
+/// The mount that all others hang on, once there is one.
+pub fn namespace_root() -> Option<Arc<Mount>> {
+    NAMESPACE.lock().clone()
+}
+
+/// Makes `mount` the one that all others hang on.
+pub fn set_namespace_root(mount: Arc<Mount>) {
+    let old = NAMESPACE.lock().replace(mount);
+    drop(old);
 }
 
 fn key(dentry: &Arc<Dentry>) -> usize {

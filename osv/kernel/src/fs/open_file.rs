@@ -10,7 +10,9 @@ use core::any::Any;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::signal_driven::AsyncOwner;
-use super::{File, FileType, Inode, IoFlags, Metadata, OFFSET_MAX, OpenFlags, PathRef, SeekFrom, locks, text};
+use super::{
+    File, FileType, Inode, IoFlags, Metadata, OFFSET_MAX, OpenFlags, PathRef, SeekFrom, locks, mount, mounting, text,
+};
 use crate::errno::{Errno, Result};
 use crate::event::inotify::{self, NotifyMask};
 use crate::event::{Observer, PollEvents, Pollee, Watch};
@@ -52,11 +54,15 @@ pub struct OpenFile {
     has_locks: AtomicU32,
     /// Keeps the file from being run while it may be written.
     _writer: Option<text::Writer>,
+    /// Keeps the mount from becoming read-only.
+    _mount_writer: Option<mount::Writer>,
+    /// A tree of mounts that goes with the description.
+    tree: Option<mounting::Detached>,
 }
 
 impl OpenFile {
     fn new(target: Target, path: Option<PathRef>, flags: OpenFlags) -> Arc<OpenFile> {
-        OpenFile::new_counted(target, path, flags, None)
+        OpenFile::new_counted(target, path, flags, None, None)
     }
 
     fn new_counted(
@@ -64,6 +70,7 @@ impl OpenFile {
         path: Option<PathRef>,
         flags: OpenFlags,
         writer: Option<text::Writer>,
+        mount_writer: Option<mount::Writer>,
     ) -> Arc<OpenFile> {
         Arc::new(OpenFile {
             target,
@@ -73,6 +80,8 @@ impl OpenFile {
             owner: Once::new(),
             has_locks: AtomicU32::new(0),
             _writer: writer,
+            _mount_writer: mount_writer,
+            tree: None,
         })
     }
 
@@ -91,7 +100,9 @@ impl OpenFile {
     pub fn with_inode(path: PathRef, flags: OpenFlags) -> Arc<OpenFile> {
         let is_counted = flags.is_writable() && path.kind() == FileType::Regular;
         let writer = if is_counted { text::Writer::new(path.inode()) } else { None };
-        OpenFile::new_counted(Target::Inode(path.inode().clone()), Some(path), flags, writer)
+        // Who comes too late for a mount that becomes read-only has been let in before.
+        let mount_writer = if is_counted { path.mount().writer().ok() } else { None };
+        OpenFile::new_counted(Target::Inode(path.inode().clone()), Some(path), flags, writer, mount_writer)
     }
 
     /// A memfd at `path`: it may be run by whoever can write it.
@@ -103,6 +114,21 @@ impl OpenFile {
     pub fn with_place(path: PathRef, flags: OpenFlags) -> Arc<OpenFile> {
         let kept = OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW;
         OpenFile::new(Target::Place, Some(path), flags & kept)
+    }
+
+    /// The root of a tree of mounts that is attached nowhere yet (O_PATH); it goes with the description unless it has
+    /// been attached by then.
+    pub fn with_tree(tree: mounting::Detached) -> Arc<OpenFile> {
+        let mut file = OpenFile::with_place(tree.root_path(), OpenFlags::PATH);
+        if let Some(file) = Arc::get_mut(&mut file) {
+            file.tree = Some(tree);
+        }
+        file
+    }
+
+    /// Whether it holds a tree of mounts that may be attached.
+    pub fn holds_tree(&self) -> bool {
+        self.tree.is_some()
     }
 
     /// A number that no other living description has.

@@ -70,6 +70,7 @@ impl PathRef {
     pub(super) fn on_top(mut self) -> PathRef {
         while self.dentry.is_mount_point() {
             let Some(mounted) = self.mount.mounted_on(&self.dentry) else { break };
+            mounted.note_crossing();
             self = mounted.root_path();
         }
         self

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::mounting::Unmount;
 use super::ramfs::{Options, RamFs};
 use super::*;
 use crate::errno::{Errno, Result};
@@ -269,11 +270,11 @@ fn mounts_are_crossed_both_ways() {
     assert_eq!(world.root().unlink(HERE, b"/mnt/seen"), Err(Errno::EROFS));
     assert_eq!(world.open("/mnt/seen", OpenFlags::WRONLY).err(), Some(Errno::EROFS));
     assert!(world.open("/bound/seen", OpenFlags::WRONLY).is_ok());
-    assert_eq!(mounting::unmount(world.find("/mnt").unwrap(), false), Err(Errno::EBUSY));
+    assert_eq!(mounting::unmount(world.find("/mnt").unwrap(), Unmount::Unused), Err(Errno::EBUSY));
     drop((seen, mount));
-    mounting::unmount(world.find("/mnt").unwrap(), false).unwrap();
+    mounting::unmount(world.find("/mnt").unwrap(), Unmount::Unused).unwrap();
     assert!(world.find("/mnt/hidden").is_ok());
-    assert_eq!(mounting::unmount(world.find("/mnt").unwrap(), false), Err(Errno::EINVAL));
+    assert_eq!(mounting::unmount(world.find("/mnt").unwrap(), Unmount::Unused), Err(Errno::EINVAL));
 }
 
 #[test]

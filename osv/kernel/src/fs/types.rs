@@ -44,6 +44,11 @@ pub fn make(name: &[u8], request: &Request<'_>) -> Result<Arc<dyn FileSystem>> {
     (found.maker)(request)
 }
 
+/// Whether there is such a type.
+pub fn is_known(name: &[u8]) -> bool {
+    TYPES.lock().contains_key(name)
+}
+
 /// All types, and whether each needs a device: `/proc/filesystems`.
 pub fn list() -> Vec<(&'static [u8], bool)> {
     TYPES.lock().iter().map(|(name, found)| (*name, found.needs_device)).collect()

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use linux_raw_sys::general;
 
 use super::name::{Name, split_first};
-use super::{Access, FileType, FsContext, NAME_MAX, PathRef, Subject};
+use super::{Access, FileType, FsContext, MountFlags, NAME_MAX, PathRef, Subject};
 use crate::errno::{Errno, Result};
 
 /// Symlinks that one walk follows before it gives up (ELOOP).
@@ -262,7 +262,8 @@ impl<'a> Walker<'a> {
     /// Where a symlink leads.
     fn target(&mut self, link: &PathRef) -> Result<Target> {
         self.links += 1;
-        if self.links > MAX_LINKS || self.flags.contains(ResolveFlags::NO_SYMLINKS) {
+        let is_forbidden = link.mount().flags().contains(MountFlags::NOSYMFOLLOW);
+        if is_forbidden || self.links > MAX_LINKS || self.flags.contains(ResolveFlags::NO_SYMLINKS) {
             return Err(Errno::ELOOP);
         }
         if let Some(place) = link.inode().follow() {

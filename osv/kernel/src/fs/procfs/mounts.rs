@@ -3,6 +3,8 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use linux_raw_sys::general;
+
 use super::process::Subject;
 use crate::errno::Result;
 use crate::fs::generated::Text;
@@ -68,6 +70,7 @@ fn mount_options(flags: MountFlags, out: &mut Text) {
         (MountFlags::NOATIME, ",noatime"),
         (MountFlags::NODIRATIME, ",nodiratime"),
         (MountFlags::RELATIME, ",relatime"),
+        (MountFlags::NOSYMFOLLOW, ",nosymfollow"),
     ];
     for (_, name) in names.into_iter().filter(|&(flag, _)| flags.contains(flag)) {
         out.push(name.as_bytes());
@@ -87,9 +90,34 @@ pub(super) fn mounts(subject: &Subject, out: &mut Text) -> Result<()> {
         out.push(b" ");
         escaped(&path, out);
         write!(out, " {} ", mount.file_system().name());
-        mount_options(mount.flags(), out);
+        let mut flags = mount.flags();
+        flags.set(MountFlags::RDONLY, mount.check_writable().is_err());
+        mount_options(flags, out);
         super_options(&mount, out);
         out.push(b" 0 0\n");
+    }
+    Ok(())
+}
+
+/// How the mount spreads: mounts of one tree are of one group.
+fn spread(mount: &Mount, out: &mut Text) {
+    let group = mount.root().inode().metadata().map_or(0, |metadata| metadata.dev);
+    match mount.propagation() {
+        general::MS_SHARED => write!(out, " shared:{group}"),
+        general::MS_UNBINDABLE => out.push(b" unbindable"),
+        _ => {}
+    }
+}
+
+/// As nfsstat(8) reads it: file systems here keep no statistics.
+pub(super) fn mountstats(subject: &Subject, out: &mut Text) -> Result<()> {
+    for Seen { mount, path } in seen(subject)? {
+        out.push(b"device ");
+        source(&mount, out);
+        out.push(b" mounted on ");
+        escaped(&path, out);
+        write!(out, " with fstype {}", mount.file_system().name());
+        out.push(b"\n");
     }
     Ok(())
 }
@@ -104,9 +132,10 @@ pub(super) fn mountinfo(subject: &Subject, out: &mut Text) -> Result<()> {
         escaped(&path, out);
         out.push(b" ");
         mount_options(mount.flags(), out);
+        spread(&mount, out);
         write!(out, " - {} ", mount.file_system().name());
         source(&mount, out);
-        write!(out, " {}", access(mount.file_system().is_read_only()));
+        write!(out, " {}", access(mount.super_block().is_read_only()));
         super_options(&mount, out);
         out.push(b"\n");
     }

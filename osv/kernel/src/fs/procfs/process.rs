@@ -77,6 +77,7 @@ macro_rules! common_entries {
             Entry::other("mem", FileType::Regular, memory_file::make).with_mode(0o600),
             Entry::file("mountinfo", mounts::mountinfo),
             Entry::file("mounts", mounts::mounts),
+            Entry::file("mountstats", mounts::mountstats),
             Entry::directory("net", net::ENTRIES),
             Entry::directory("ns", NAMESPACES),
             Entry::file("oom_adj", |_, out| constant(out, "0\n")),

@@ -130,7 +130,11 @@ impl RamInode {
         if self.entry(name)?.is_directory() {
             return Err(Errno::EISDIR);
         }
-        self.take(name)?.change_links(-1, now());
+        let inode = self.take(name)?;
+        inode.change_links(-1, now());
+        if inode.state.lock().nlink != 0 {
+            self.shared.give_inode();
+        }
         Ok(())
     }
 

@@ -65,7 +65,14 @@ impl Default for Options {
 impl Options {
     /// Reads mount options, for a machine with `memory` bytes of RAM. EINVAL for what tmpfs does not know.
     pub fn parse(text: &[u8], memory: u64) -> Result<Options> {
-        let mut options = Options { size: memory / 2, ..Options::default() };
+        // As on Linux: half of the memory, and an inode for each page of it.
+        let half = memory / 2;
+        Options { size: half, inodes: half / PAGE_SIZE, ..Options::default() }.changed(text, memory)
+    }
+
+    /// These options with what `text` changes.
+    fn changed(self, text: &[u8], memory: u64) -> Result<Options> {
+        let mut options = self;
         for option in text.split(|&byte| byte == b',').filter(|option| !option.is_empty()) {
             let mut parts = option.splitn(2, |&byte| byte == b'=');
             let (key, value) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -115,6 +122,9 @@ pub struct RamFs {
 struct Shared {
     device: u64,
     options: Options,
+    /// Most pages, most inodes: those of `options` until they are changed.
+    most_pages: AtomicU64,
+    most_inodes: AtomicU64,
     next_ino: AtomicU64,
     pages: AtomicU64,
     inodes: AtomicU64,
@@ -126,6 +136,8 @@ impl RamFs {
         let shared = Arc::new(Shared {
             device: new_device_number(),
             options,
+            most_pages: AtomicU64::new(pages_of(options.size)),
+            most_inodes: AtomicU64::new(options.inodes),
             next_ino: AtomicU64::new(1),
             pages: AtomicU64::new(0),
             inodes: AtomicU64::new(1),
@@ -153,13 +165,14 @@ impl FileSystem for RamFs {
     }
 
     fn statfs(&self) -> Result<StatFs> {
-        let Shared { options, pages, inodes, device, .. } = &*self.shared;
+        let Shared { pages, inodes, device, .. } = &*self.shared;
+        let (most_pages, most_inodes) = self.shared.most();
         let memory = crate::mem::stats();
         let (used, used_inodes) = (pages.load(Ordering::Relaxed), inodes.load(Ordering::Relaxed));
-        let is_limited = options.size != u64::MAX;
-        let blocks = if is_limited { options.size / PAGE_SIZE } else { used + memory.available / PAGE_SIZE };
+        let is_limited = most_pages != UNLIMITED;
+        let blocks = if is_limited { most_pages } else { used + memory.available / PAGE_SIZE };
         let free = blocks.saturating_sub(used);
-        let files = options.inodes.min(memory.total / PAGE_SIZE).max(used_inodes);
+        let files = most_inodes.min(memory.total / PAGE_SIZE).max(used_inodes);
         Ok(StatFs {
             magic: TMPFS_MAGIC,
             block_size: PAGE_SIZE,
@@ -179,19 +192,58 @@ impl FileSystem for RamFs {
 
     fn show_options(&self, out: &mut Vec<u8>) {
         let options = &self.shared.options;
-        if options.size != u64::MAX {
-            out.extend_from_slice(alloc::format!(",size={}k", options.size / 1024).as_bytes());
+        let (pages, inodes) = self.shared.most();
+        let half = crate::mem::stats().total / 2;
+        if pages != UNLIMITED && pages != pages_of(half) {
+            out.extend_from_slice(alloc::format!(",size={}k", pages * PAGE_SIZE / 1024).as_bytes());
+        }
+        if inodes != u64::MAX && inodes != half / PAGE_SIZE {
+            out.extend_from_slice(alloc::format!(",nr_inodes={inodes}").as_bytes());
         }
         if options.mode != 0o1777 {
             out.extend_from_slice(alloc::format!(",mode={:o}", options.mode).as_bytes());
         }
+        for (name, id) in [("uid", options.uid), ("gid", options.gid)].into_iter().filter(|&(_, id)| id != 0) {
+            out.extend_from_slice(alloc::format!(",{name}={id}").as_bytes());
+        }
+    }
+
+    /// Limits can be moved, but not below what is used, and only where there were some.
+    fn reconfigure(&self, text: &[u8]) -> Result<()> {
+        let (pages, inodes) = self.shared.most();
+        let size = if pages == UNLIMITED { u64::MAX } else { pages * PAGE_SIZE };
+        let now = Options { size, inodes, ..self.shared.options };
+        let new = now.changed(text, crate::mem::stats().total)?;
+        let (new_pages, new_inodes) = (pages_of(new.size), new.inodes);
+        let used = (self.shared.pages.load(Ordering::Relaxed), self.shared.inodes.load(Ordering::Relaxed));
+        let is_introduced =
+            pages == UNLIMITED && new_pages != UNLIMITED || inodes == u64::MAX && new_inodes != u64::MAX;
+        if is_introduced || new_pages < used.0 || new_inodes < used.1 {
+            return Err(Errno::EINVAL);
+        }
+        self.shared.most_pages.store(new_pages, Ordering::Relaxed);
+        self.shared.most_inodes.store(new_inodes, Ordering::Relaxed);
+        Ok(())
     }
 }
 
+/// No limit of pages.
+const UNLIMITED: u64 = u64::MAX / PAGE_SIZE;
+
+/// How many pages `size` bytes are.
+const fn pages_of(size: u64) -> u64 {
+    if size == u64::MAX { UNLIMITED } else { size.div_ceil(PAGE_SIZE) }
+}
+
 impl Shared {
+    /// Most pages, most inodes.
+    fn most(&self) -> (u64, u64) {
+        (self.most_pages.load(Ordering::Relaxed), self.most_inodes.load(Ordering::Relaxed))
+    }
+
     /// Counts one page more; ENOSPC at the limit.
     fn take_page(&self) -> Result<()> {
-        if self.pages.fetch_add(1, Ordering::Relaxed) >= self.options.size / PAGE_SIZE {
+        if self.pages.fetch_add(1, Ordering::Relaxed) >= self.most_pages.load(Ordering::Relaxed) {
             self.pages.fetch_sub(1, Ordering::Relaxed);
             return Err(Errno::ENOSPC);
         }
@@ -200,8 +252,21 @@ impl Shared {
 
     /// ENOSPC for what cannot be had whatever the file has already.
     fn check_room(&self, pages: u64) -> Result<()> {
-        let most = crate::mem::stats().total.min(self.options.size) / PAGE_SIZE;
+        let most = (crate::mem::stats().total / PAGE_SIZE).min(self.most().0);
         if pages <= most { Ok(()) } else { Err(Errno::ENOSPC) }
+    }
+
+    /// Counts one inode more; ENOSPC at the limit.
+    fn take_inode(&self) -> Result<()> {
+        if self.inodes.fetch_add(1, Ordering::Relaxed) >= self.most_inodes.load(Ordering::Relaxed) {
+            self.give_inode();
+            return Err(Errno::ENOSPC);
+        }
+        Ok(())
+    }
+
+    fn give_inode(&self) {
+        self.inodes.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn give_pages(&self, count: u64) {
@@ -277,10 +342,7 @@ impl RamInode {
 
     /// A new inode of the same file system, not in any directory.
     fn make(&self, new: &NewInode<'_>) -> Result<Arc<RamInode>> {
-        if self.shared.inodes.fetch_add(1, Ordering::Relaxed) >= self.shared.options.inodes {
-            self.shared.inodes.fetch_sub(1, Ordering::Relaxed);
-            return Err(Errno::ENOSPC);
-        }
+        self.shared.take_inode()?;
         let ino = self.shared.next_ino.fetch_add(1, Ordering::Relaxed);
         Ok(Arc::new(RamInode::new(&self.shared, new, ino)))
     }
@@ -298,7 +360,7 @@ impl Drop for RamInode {
         if let Content::File { pages, .. } = &self.state.get_mut().content {
             self.shared.give_pages(pages.count());
         }
-        self.shared.inodes.fetch_sub(1, Ordering::Relaxed);
+        self.shared.give_inode();
     }
 }
 
@@ -382,7 +444,17 @@ impl Inode for RamInode {
 
     fn link(&self, name: &[u8], target: &Arc<dyn Inode>) -> Result<()> {
         let target = downcast(target)?;
-        self.enter(name, target.clone())?;
+        // As on Linux every name but the first counts as an inode.
+        let is_counted = target.state.lock().nlink != 0;
+        if is_counted {
+            self.shared.take_inode()?;
+        }
+        if let Err(error) = self.enter(name, target.clone()) {
+            if is_counted {
+                self.shared.give_inode();
+            }
+            return Err(error);
+        }
         target.change_links(1, now());
         Ok(())
     }

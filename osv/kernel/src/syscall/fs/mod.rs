@@ -12,6 +12,7 @@ mod directory;
 mod lock;
 mod memfd;
 mod mount;
+mod mount_steps;
 mod name;
 mod open;
 mod read_write;
@@ -30,7 +31,8 @@ pub use descriptor::{close, close_range, dup, dup2, dup3, fcntl};
 pub use directory::{chdir, chroot, fchdir, getcwd, getdents, getdents64, mkdir, mkdirat, rmdir};
 pub use lock::flock;
 pub use memfd::memfd_create;
-pub use mount::{mount, umount2};
+pub use mount::{mount, pivot_root, umount2};
+pub use mount_steps::{fsconfig, fsmount, fsopen, fspick, mount_setattr, move_mount, open_tree};
 pub use name::{
     link, linkat, mknod, mknodat, readlink, readlinkat, rename, renameat, renameat2, symlink, symlinkat, unlink,
     unlinkat,

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::{Errno, Fd, Prot, SysResult, general, prot, space};
 use crate::errno::Result;
-use crate::fs::OpenFile;
+use crate::fs::{MountFlags, OpenFile};
 use crate::mem::object::MappingName;
 use crate::mem::space::{FilePart, MapFlags, MapRequest};
 use crate::process::current_task;
@@ -51,6 +51,12 @@ fn attach(request: &mut MapRequest, fd: Fd, offset: u64) -> Result<()> {
     }
     if !file.flags().is_readable() {
         return Err(Errno::EACCES);
+    }
+    if file.path().is_some_and(|place| place.mount().flags().contains(MountFlags::NOEXEC)) {
+        if request.prot.contains(Prot::EXEC) {
+            return Err(Errno::EPERM);
+        }
+        request.never_exec = true;
     }
     let is_shared = request.flags.contains(MapFlags::SHARED);
     request.never_write = is_shared && !file.flags().is_writable();
