@@ -111,6 +111,13 @@ impl Clock {
         }
     }
 
+    /// EPERM for those who may not wake a suspended machine, if timers by this clock would.
+    pub fn check_alarm_right(self) -> Result<()> {
+        let is_alarm = matches!(self, Clock::Realtime(Variant::Alarm) | Clock::Monotonic(Variant::Alarm));
+        let may = || crate::process::current_task().credentials().is_capable(general::CAP_WAKE_ALARM);
+        if is_alarm && !may() { Err(Errno::EPERM) } else { Ok(()) }
+    }
+
     /// Whether `clock_settime` may set it.
     pub fn is_settable(self) -> bool {
         self == Clock::Realtime(Variant::Plain)

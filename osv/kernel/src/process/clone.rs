@@ -37,6 +37,8 @@ pub struct Request {
     pub child_tid: u64,
     /// Where the caller finds a descriptor of the new process, with CLONE_PIDFD.
     pub pidfd: u64,
+    /// The id that it is to have, if the caller chooses.
+    pub wanted_tid: Option<u32>,
 }
 
 /// Namespaces, of which there is one each.
@@ -48,6 +50,17 @@ const NAMESPACES: u64 = (linux::CLONE_NEWNS
     | linux::CLONE_NEWPID
     | linux::CLONE_NEWNET
     | linux::CLONE_NEWTIME) as u64;
+
+/// There is one namespace of each kind: EINVAL, as from a kernel without them, for those who could have asked for one.
+pub fn refuse_namespaces(flags: u64) -> Result<()> {
+    let wanted = flags & NAMESPACES;
+    if wanted == 0 {
+        return Ok(());
+    }
+    let needs_privilege = wanted & u64::from(linux::CLONE_NEWUSER) == 0;
+    let is_privileged = current_task().credentials().is_capable(linux::CAP_SYS_ADMIN);
+    Err(if needs_privilege && !is_privileged { Errno::EPERM } else { Errno::EINVAL })
+}
 
 impl Request {
     fn has(&self, flag: u32) -> bool {
@@ -72,11 +85,11 @@ impl Request {
             || has(linux::CLONE_SIGHAND) && (!has(linux::CLONE_VM) || clears_actions)
             || has(linux::CLONE_FS) && (has(linux::CLONE_NEWNS) || has(linux::CLONE_NEWUSER))
             || has(linux::CLONE_THREAD) && has(linux::CLONE_PIDFD)
-            || has(linux::CLONE_PARENT) && current_task().process().pid() == 1
-            || self.flags & NAMESPACES != 0;
+            || has(linux::CLONE_PARENT) && current_task().process().pid() == 1;
         if is_wrong {
             return Err(Errno::EINVAL);
         }
+        refuse_namespaces(self.flags)?;
         if has(linux::CLONE_SETTLS) && self.tls >= USER_END {
             return Err(Errno::EPERM);
         }
@@ -115,7 +128,10 @@ pub fn clone(frame: &TrapFrame, request: &Request) -> Result<u32> {
     request.check()?;
     let parent = current_task();
     check_process_limit(&parent)?;
-    let tid = tree::lock().allocate_id()?;
+    let tid = match request.wanted_tid {
+        Some(tid) => tree::lock().take_id(tid)?,
+        None => tree::lock().allocate_id()?,
+    };
     let made = make(&parent, frame, request, tid);
     let Ok((task, thread)) = made else {
         tree::lock().release_id(tid);
@@ -258,6 +274,7 @@ fn make_process(parent: &Process, request: &Request, pid: u32) -> Result<Process
     });
     let copy = |to: &AtomicU32, from: &AtomicU32| to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
     copy(&process.personality, &parent.personality);
+    copy(&process.machine_check_kill, &parent.machine_check_kill);
     copy(&process.membarriers, &parent.membarriers);
     copy(&process.is_dumpable, &parent.is_dumpable);
     copy(&process.oom_score_adjust, &parent.oom_score_adjust);
@@ -285,6 +302,7 @@ fn enter(parent: &Current, task: &Arc<Task>, request: &Request) -> Result<()> {
     if request.has(linux::CLONE_THREAD) {
         return Ok(());
     }
+    process.creator.store(parent.tid(), Ordering::Relaxed);
     let creator = parent.process();
     let parent_pid = if request.has(linux::CLONE_PARENT) {
         process.exit_signal.store(creator.exit_signal.load(Ordering::Relaxed), Ordering::Relaxed);

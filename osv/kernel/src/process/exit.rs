@@ -185,8 +185,8 @@ fn end_session(process: &Process) {
 fn send_death_signals(tree: &tree::Tree, pid: u32) {
     let Some(node) = tree.node(pid) else { return };
     for child in node.children.iter().filter_map(|&child| tree.node(child)) {
-        let wanted = child.process.signals.lock().tasks.iter().find_map(|task| task.death_signal());
-        if let Some(signal) = wanted {
+        let wanted: Vec<_> = child.process.signals.lock().tasks.iter().filter_map(|task| task.death_signal()).collect();
+        for signal in wanted {
             let info = SignalInfo::from_process(signal, 0, pid, 0);
             let _ = send::to_process(&child.process, signal, info);
         }

@@ -29,6 +29,8 @@ pub struct Process {
     pub(super) parent: AtomicU32,
     pub(super) group: AtomicU32,
     pub(super) session: AtomicU32,
+    /// The task of its parent that made it (`__WNOTHREAD`).
+    pub(super) creator: AtomicU32,
     /// The signal that its parent gets at its end; 0 for none.
     pub(super) exit_signal: AtomicU32,
     /// No signal reaches it.
@@ -63,6 +65,9 @@ pub struct Process {
     pub(crate) personality: AtomicU32,
     /// The commands by which it has asked for barriers that reach its threads on other CPUs.
     pub(crate) membarriers: AtomicU32,
+    /// `PR_MCE_KILL` and `PR_SET_IO_FLUSHER`.
+    pub(crate) machine_check_kill: AtomicU32,
+    pub(crate) is_io_flusher: AtomicBool,
     /// `PR_SET_THP_DISABLE`.
     pub(crate) has_no_huge_pages: AtomicBool,
     pub(super) oom_score_adjust: AtomicU32,
@@ -124,6 +129,7 @@ impl Process {
             parent: AtomicU32::new(0),
             group: AtomicU32::new(0),
             session: AtomicU32::new(0),
+            creator: AtomicU32::new(0),
             exit_signal: AtomicU32::new(new.exit_signal),
             is_immortal: new.is_immortal,
             space: SpinLock::new(Some(new.space)),
@@ -157,6 +163,8 @@ impl Process {
             has_execed: AtomicBool::new(false),
             personality: AtomicU32::new(0),
             membarriers: AtomicU32::new(0),
+            machine_check_kill: AtomicU32::new(2),
+            is_io_flusher: AtomicBool::new(false),
             has_no_huge_pages: AtomicBool::new(false),
             oom_score_adjust: AtomicU32::new(0),
         }
@@ -242,7 +250,7 @@ impl Process {
         self.executable.lock().clone()
     }
 
-    pub(super) fn set_executable(&self, executable: Executable) {
+    pub(crate) fn set_executable(&self, executable: Executable) {
         let old = core::mem::replace(&mut *self.executable.lock(), executable);
         drop(old);
     }

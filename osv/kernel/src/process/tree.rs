@@ -89,6 +89,15 @@ impl Tree {
         Err(Errno::EAGAIN)
     }
 
+    /// Takes a number that the caller has chosen. EEXIST if something has it.
+    pub(super) fn take_id(&mut self, id: u32) -> Result<u32> {
+        if self.uses.contains_key(&id) {
+            return Err(Errno::EEXIST);
+        }
+        self.uses.insert(id, 1);
+        Ok(id)
+    }
+
     pub(super) fn retain_id(&mut self, id: u32) {
         *self.uses.entry(id).or_insert(0) += 1;
     }

@@ -131,7 +131,8 @@ fn is_meant(child: &Node, target: Target, flags: u32) -> bool {
         Target::Group(group) => process.group_id() == group,
     };
     let is_clone = process.exit_signal.load(Ordering::Relaxed) != Signal::SIGCHLD.number();
-    is_target && (flags & linux::__WALL != 0 || is_clone == (flags & linux::__WCLONE != 0))
+    let is_others = flags & linux::__WNOTHREAD != 0 && process.creator.load(Ordering::Relaxed) != current_task().tid();
+    is_target && !is_others && (flags & linux::__WALL != 0 || is_clone == (flags & linux::__WCLONE != 0))
 }
 
 /// What the child has to report of what `flags` asks for.

@@ -32,6 +32,10 @@ const BALANCE_INTERVAL_NS: u64 = 20_000_000;
 /// How often a CPU that runs programs looks whether it is in the program or in the kernel, in nanoseconds.
 const TICK_NS: u64 = 4_000_000;
 
+/// When a CPU has run nothing but real-time threads for this long, in nanoseconds, one of the others gets a slice: a thread that
+/// never sleeps must not take the machine for ever.
+const MOST_REAL_TIME_NS: u64 = 950_000_000;
+
 /// What the scheduler keeps per CPU.
 struct Cpu {
     /// Only locked with interrupts off.
@@ -51,6 +55,8 @@ struct Queue {
     idle: *const Thread,
     /// When `current` was last accounted for.
     accounted_ns: u64,
+    /// When a thread without real-time priority was last accounted for.
+    fair_ns: u64,
     /// How often the CPU has switched.
     switches: u64,
 }
@@ -84,6 +90,7 @@ impl Cpu {
                 current: ptr::null(),
                 idle: ptr::null(),
                 accounted_ns: 0,
+                fair_ns: 0,
                 switches: 0,
             }),
             previous: AtomicPtr::new(ptr::null_mut()),
@@ -305,6 +312,7 @@ fn account(queue: &mut Queue, thread: &Thread, now_ns: u64) {
     if thread.effective_priority() != 0 {
         return;
     }
+    queue.fair_ns = now_ns;
     let weight = u64::from(thread.weight.load(Ordering::Relaxed));
     let virtual_ns = if weight == NICE_0_WEIGHT { ran_ns } else { ran_ns.saturating_mul(NICE_0_WEIGHT) / weight };
     let virtual_time = thread.virtual_time.load(Ordering::Relaxed).saturating_add(virtual_ns);
@@ -326,6 +334,13 @@ fn pick_next(queue: &mut Queue, previous: &'static Thread) -> &'static Thread {
     if previous.state() == State::Runnable {
         let may_stay = previous.affinity().contains(arch::cpu_id());
         let place = place_of(previous);
+        if may_stay && place < RANKS && queue.accounted_ns - queue.fair_ns > MOST_REAL_TIME_NS {
+            if let Some(other) = queue.waiting.take(|other| other.get().effective_priority() == 0) {
+                increase(&previous.involuntary_switches, 1);
+                queue.waiting.push(ThreadRef(NonNull::from(previous)), place);
+                return other.get();
+            }
+        }
         if may_stay && queue.waiting.least().is_none_or(|least| stays_before(previous, place, least)) {
             return previous;
         }

@@ -169,9 +169,9 @@ syscalls! {
     154 modify_ldt: refused ENOSYS "no segments of programs' own";
     155 pivot_root(new_root, put_old) => fs::pivot_root;
     156 _sysctl: refused ENOSYS "gone from Linux 5.5 on";
-    157 prctl(option, arg2, arg3, arg4, arg5) => process::prctl, partly "options for what is not there (speculation, CET, core scheduling) are EINVAL";
+    157 prctl(option, arg2, arg3, arg4, arg5) => process::prctl, partly "options for what is not there (speculation, shadow stacks, core scheduling, most of PR_SET_MM) are EINVAL";
     158 arch_prctl(option, address) => process::arch_prctl;
-    159 adjtimex(state) => time::adjtimex, partly "the clock cannot be adjusted (EPERM)";
+    159 adjtimex(state) => time::adjtimex, partly "the clock steps, its rate stays";
     160 setrlimit(resource, limit) => process::setrlimit;
     161 chroot(path) => fs::chroot;
     162 sync() => fs::sync;
@@ -317,7 +317,7 @@ syscalls! {
     302 prlimit64(pid, resource, new, old) => process::prlimit64;
     303 name_to_handle_at: refused EOPNOTSUPP "no file system here has handles";
     304 open_by_handle_at: refused EPERM "no file system here has handles";
-    305 clock_adjtime(clock, state) => time::clock_adjtime, partly "the clock cannot be adjusted (EPERM)";
+    305 clock_adjtime(clock, state) => time::clock_adjtime, partly "the clock steps, its rate stays";
     306 syncfs(fd) => fs::syncfs;
     307 sendmmsg(fd, messages, count, flags) => net::sendmmsg;
     308 setns(fd, kind) => process::setns, partly "there is one namespace of each kind (EINVAL)";

@@ -40,6 +40,7 @@ pub fn timerfd_create(clock: i32, flags: u32) -> SysResult {
     if !clock.drives_timerfds() {
         return Err(Errno::EINVAL);
     }
+    clock.check_alarm_right()?;
     install(TimerFd::new(clock)?, flags | OpenFlags::RDWR)
 }
 

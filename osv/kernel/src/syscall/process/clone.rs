@@ -5,11 +5,14 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use crate::arch::TrapFrame;
 use crate::errno::{Errno, Result};
-use crate::mem::user::{UserAddr, UserSlice};
+use crate::mem::user::{UserAddr, UserPtr, UserSlice};
 use crate::process::clone::Request;
 use crate::process::signal::Signal;
-use crate::process::{clone as process, current_process, current_task};
+use crate::process::{clone as process, current_process, current_task, tree};
 use crate::syscall::{Fd, SysResult};
+
+/// How deep namespaces of ids may be nested, as on Linux.
+const MAX_LEVELS: u64 = 32;
 
 /// The bits of `clone`'s flags that are the exit signal.
 const EXIT_SIGNAL: u64 = 0xff;
@@ -39,6 +42,7 @@ pub fn clone(frame: &mut TrapFrame, flags: u64, stack: u64, parent_tid: u64, chi
         parent_tid,
         child_tid,
         pidfd: parent_tid,
+        wanted_tid: None,
     };
     process::clone(frame, &request).map(u64::from)
 }
@@ -93,8 +97,8 @@ impl CloneArgs {
             || self.exit_signal > Signal::COUNT as u64
             || (has(linux::CLONE_THREAD) || has(linux::CLONE_PARENT)) && self.exit_signal != 0
             || (self.stack == 0) != (self.stack_size == 0)
-            || self.set_tid_size != 0
-            || self.set_tid != 0;
+            || self.set_tid_size > MAX_LEVELS
+            || (self.set_tid == 0) != (self.set_tid_size == 0);
         if is_wrong {
             return Err(Errno::EINVAL);
         }
@@ -107,7 +111,23 @@ impl CloneArgs {
             parent_tid: self.parent_tid,
             child_tid: self.child_tid,
             pidfd: self.pidfd,
+            wanted_tid: self.wanted_tid()?,
         })
+    }
+
+    /// The id that the caller chooses for the new task: one, since there is one namespace of ids.
+    fn wanted_tid(&self) -> Result<Option<u32>> {
+        if self.set_tid == 0 {
+            return Ok(None);
+        }
+        let wanted = UserPtr::<u32>::new(self.set_tid).read_vec(self.set_tid_size as usize)?;
+        let &[tid] = wanted.as_slice() else { return Err(Errno::EINVAL) };
+        if tid == 0 || tid >= tree::MAX_ID {
+            return Err(Errno::EINVAL);
+        }
+        let own = current_task().credentials();
+        let is_allowed = own.is_capable(linux::CAP_CHECKPOINT_RESTORE) || own.is_capable(linux::CAP_SYS_ADMIN);
+        if is_allowed { Ok(Some(tid)) } else { Err(Errno::EPERM) }
     }
 }
 
@@ -122,6 +142,7 @@ pub fn clone3(frame: &mut TrapFrame, args: UserAddr, size: usize) -> SysResult {
 pub fn unshare(flags: u32) -> SysResult {
     const SHAREABLE: u32 = linux::CLONE_FS | linux::CLONE_FILES | linux::CLONE_SYSVSEM;
     const OF_PROCESS: u32 = linux::CLONE_THREAD | linux::CLONE_SIGHAND | linux::CLONE_VM;
+    process::refuse_namespaces(u64::from(flags))?;
     if flags & !(SHAREABLE | OF_PROCESS) != 0 {
         return Err(Errno::EINVAL);
     }

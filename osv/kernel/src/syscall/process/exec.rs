@@ -40,10 +40,13 @@ fn run(
     environment: UserPtr<u64>,
     flags: u32,
 ) -> SysResult {
+    let path = read_cstr(path, PATH_MAX)?;
+    if path.is_empty() && flags & linux::AT_EMPTY_PATH == 0 {
+        return Err(Errno::ENOENT);
+    }
     if flags & !(linux::AT_EMPTY_PATH | linux::AT_SYMLINK_NOFOLLOW) != 0 {
         return Err(Errno::EINVAL);
     }
-    let path = read_cstr(path, PATH_MAX)?;
     let found = find(directory, path, flags)?;
     let limit = arguments_limit(current_process().limit(Resource::Stack));
     let arguments = read_strings(arguments, limit)?;
@@ -71,12 +74,9 @@ fn find(directory: Fd, path: Vec<u8>, flags: u32) -> Result<Found> {
         return Ok(Found { path, place, is_hidden: false });
     }
     let (file, is_hidden) = task.files().get_with_flag(directory.0)?;
-    let base = file.path().ok_or(Errno::EACCES)?;
+    let base = file.path().ok_or(if path.is_empty() { Errno::EACCES } else { Errno::ENOTDIR })?;
     let is_hidden = is_hidden || file.flags().contains(OpenFlags::CLOEXEC);
     if path.is_empty() {
-        if flags & linux::AT_EMPTY_PATH == 0 {
-            return Err(Errno::ENOENT);
-        }
         let path = alloc::format!("/dev/fd/{}", directory.0).into_bytes();
         return Ok(Found { path, place: base.clone(), is_hidden });
     }

@@ -51,7 +51,8 @@ pub fn pidfd_send_signal(fd: Fd, signal: u32, info: UserPtr<[u8; USER_SIZE]>, fl
             info
         }
     };
-    if process.has_ended() {
+    // One that has ended takes signals, and does nothing with them, until its parent has asked.
+    if !tree::find(process.pid()).is_ok_and(|found| alloc::sync::Arc::ptr_eq(&found, &process)) {
         return Err(Errno::ESRCH);
     }
     send::checked_to_process(&process, signal, info)?;

@@ -83,11 +83,74 @@ pub fn prctl(option: u32, arg2: u64, arg3: u64, arg4: u64, arg5: u64) -> SysResu
             UserPtr::<u64>::new(arg2).write(&task.clear_child_tid.load(Ordering::Relaxed))?;
             Ok(0)
         }
-        pr::PR_MCE_KILL | pr::PR_MCE_KILL_GET if arg4 == 0 && arg5 == 0 => Ok(2),
+        pr::PR_MCE_KILL if arg4 == 0 && arg5 == 0 => set_machine_check(arg2, arg3),
+        pr::PR_MCE_KILL_GET if arg2 == 0 && rest_is_zero => {
+            Ok(u64::from(process.machine_check_kill.load(Ordering::Relaxed)))
+        }
+        // There are no performance counters to switch.
+        pr::PR_TASK_PERF_EVENTS_ENABLE | pr::PR_TASK_PERF_EVENTS_DISABLE => Ok(0),
+        pr::PR_SET_IO_FLUSHER | pr::PR_GET_IO_FLUSHER => {
+            io_flusher(option == pr::PR_SET_IO_FLUSHER, arg2, rest_is_zero)
+        }
+        pr::PR_SET_MM => set_memory_map(arg2 as u32, arg3, arg4, arg5),
         // A name for an area of memory is a comment.
         pr::PR_SET_VMA => Err(Errno::EINVAL),
         _ => Err(Errno::EINVAL),
     }
+}
+
+/// When a broken page of memory is told of: there is nobody who would find one.
+fn set_machine_check(command: u64, policy: u64) -> SysResult {
+    const CLEAR: u64 = 0;
+    const SET: u64 = 1;
+    const DEFAULT: u32 = 2;
+    let new = match (command, policy) {
+        (CLEAR, 0) => DEFAULT,
+        (SET, 0..=2) => policy as u32,
+        _ => return Err(Errno::EINVAL),
+    };
+    current_process().machine_check_kill.store(new, Ordering::Relaxed);
+    Ok(0)
+}
+
+/// Whether the process serves a file system and must not wait for itself: remembered, since none here would.
+fn io_flusher(is_set: bool, value: u64, rest_is_zero: bool) -> SysResult {
+    let task = current_task();
+    if !task.credentials().is_capable(linux::CAP_SYS_RESOURCE) {
+        return Err(Errno::EPERM);
+    }
+    let flag = &current_process().is_io_flusher;
+    match value {
+        _ if !rest_is_zero => Err(Errno::EINVAL),
+        0 | 1 if is_set => {
+            flag.store(value == 1, Ordering::Relaxed);
+            Ok(0)
+        }
+        0 if !is_set => Ok(u64::from(flag.load(Ordering::Relaxed))),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// Moves what the kernel takes for arguments and environment, as programs do that change what `ps` shows.
+fn set_memory_map(field: u32, address: u64, arg4: u64, arg5: u64) -> SysResult {
+    if arg4 != 0 || arg5 != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if !current_task().credentials().is_capable(linux::CAP_SYS_RESOURCE) {
+        return Err(Errno::EPERM);
+    }
+    UserPtr::<u8>::new(address).read().map_err(|_| Errno::EINVAL)?;
+    let process = current_process();
+    let mut executable = process.executable();
+    match field {
+        pr::PR_SET_MM_ARG_START => executable.arguments.0 = address,
+        pr::PR_SET_MM_ARG_END => executable.arguments.1 = address,
+        pr::PR_SET_MM_ENV_START => executable.environment.0 = address,
+        pr::PR_SET_MM_ENV_END => executable.environment.1 = address,
+        _ => return Err(Errno::EINVAL),
+    }
+    process.set_executable(executable);
+    Ok(0)
 }
 
 fn signal(number: u64) -> Result<Signal> {

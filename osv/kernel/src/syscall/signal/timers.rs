@@ -131,6 +131,7 @@ fn time_base(clock: Clock) -> Result<TimeBase> {
     match clock {
         Clock::Realtime(_) | Clock::Monotonic(_) => {
             clock.deadline(0)?;
+            clock.check_alarm_right()?;
             Ok(TimeBase::Monotonic { is_realtime: clock.is_realtime() })
         }
         Clock::ProcessCpu(0) => Ok(TimeBase::ProcessCpu),

@@ -2,9 +2,10 @@
 
 use super::Timespec;
 use crate::drivers::clock as hardware;
-use crate::errno::Errno;
+use crate::errno::{Errno, Result};
 use crate::event::{self, Clock};
 use crate::mem::user::UserPtr;
+use crate::process::current_task;
 use crate::syscall::SysResult;
 
 /// What a clock shows. <https://man7.org/linux/man-pages/man2/clock_gettime.2.html>
@@ -30,7 +31,18 @@ pub fn clock_settime(clock: i32, time: UserPtr<Timespec>) -> SysResult {
     if !clock.is_settable() {
         return Err(if clock.is_cpu_time() { Errno::EPERM } else { Errno::EINVAL });
     }
-    set_time_of_day(time.read()?.to_nanos()?)
+    let now_ns = time.read()?.to_nanos()?;
+    require_time_right()?;
+    set_time_of_day(now_ns)
+}
+
+/// EPERM for those who may not set the clock.
+pub(super) fn require_time_right() -> Result<()> {
+    if current_task().credentials().is_capable(linux_raw_sys::general::CAP_SYS_TIME) {
+        Ok(())
+    } else {
+        Err(Errno::EPERM)
+    }
 }
 
 /// Sets the time of day and tells the timers that follow it.

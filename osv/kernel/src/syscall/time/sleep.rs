@@ -27,6 +27,7 @@ pub fn clock_nanosleep(clock: i32, flags: u32, request: UserPtr<Timespec>, remai
     }
     let time_ns = request.read()?.to_nanos()?;
     let deadline = clock.deadline(time_ns)?;
+    clock.check_alarm_right()?;
     if flags & general::TIMER_ABSTIME == 0 {
         return sleep_for(time_ns, remaining);
     }
