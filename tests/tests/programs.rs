@@ -242,6 +242,7 @@ fn system_calls() {
         "terminals",
         "sysvipc",
         "mqueue",
+        "memory",
     ];
     for name in programs {
         let program = built(gcc(&format!("{name}.c"), name, &["-pthread"]));

@@ -46,7 +46,7 @@ extern "C" fn return_to_program(frame: &mut TrapFrame) {
     }
     if pending & OUT_OF_MEMORY != 0 {
         sched::current().context.work.fetch_and(!OUT_OF_MEMORY, Ordering::SeqCst);
-        signal::fault::out_of_memory();
+        process::oom::relieve();
     }
     if pending & work::SIGNAL != 0 {
         signal::deliver(frame);

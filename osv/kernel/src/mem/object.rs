@@ -46,6 +46,11 @@ pub trait PageSource: Send + Sync {
         Ok(())
     }
 
+    /// Makes a hole of the `count` pages from `first` on: MADV_REMOVE. EOPNOTSUPP where there are no holes.
+    fn punch(&self, _first: u64, _count: u64) -> Result<()> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
     /// The address spaces that map the object, so that truncation can take pages away from them. A source whose
     /// size never shrinks needs none.
     fn mappers(&self) -> Option<&Mappers> {

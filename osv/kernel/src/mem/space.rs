@@ -15,6 +15,7 @@ mod fault;
 mod fork;
 mod gather;
 mod map;
+mod policy;
 mod remap;
 mod remote;
 mod report;
@@ -34,10 +35,11 @@ use vma::Vmas;
 
 pub use advise::{Advice, Residency};
 pub use fault::{Access, Fault};
-pub use map::{MapFlags, MapRequest};
+pub use map::{ALWAYS_OVERCOMMITS, MapFlags, MapRequest};
+pub use policy::{PageState, Policy};
 pub use remap::{RemapFlags, RemapRequest};
-pub use report::{AreaInfo, Usage};
-pub use vma::{AreaFlags, FilePart, Prot};
+pub use report::{AreaInfo, PageInfo, Usage};
+pub use vma::{AREA_LIMIT, AreaFlags, FilePart, Prot};
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
@@ -46,7 +48,7 @@ const PAGE: u64 = PAGE_SIZE as u64;
 pub struct Limits {
     /// RLIMIT_AS: all areas together.
     pub address_space: u64,
-    /// RLIMIT_DATA: the heap.
+    /// RLIMIT_DATA: the heap, and all other private memory that may be written.
     pub data: u64,
     /// RLIMIT_STACK: how far the stack grows.
     pub stack: u64,
@@ -66,8 +68,8 @@ struct Areas {
     brk_end: u64,
     /// Mappings are placed below this.
     mmap_top: u64,
-    /// `mlockall(MCL_FUTURE)`: new areas count as locked.
-    locks_future: bool,
+    /// `mlockall(MCL_FUTURE)`: how new areas are locked.
+    future: AreaFlags,
 }
 
 /// What a process has mapped.
@@ -112,7 +114,7 @@ impl AddressSpace {
                 brk_start: 0,
                 brk_end: 0,
                 mmap_top: mmap_top(seed, limits.stack),
-                locks_future: false,
+                future: AreaFlags::empty(),
             }),
             replacing: SpinLock::new(()),
             cpus: AtomicU64::new(0),
@@ -183,6 +185,16 @@ impl AddressSpace {
         counter.fetch_add(change as usize, Ordering::Relaxed);
     }
 
+    /// ENOMEM if `more` bytes of memory of the process' own, with `prot` and `flags`, would be too many.
+    fn check_data_limit(&self, areas: &Areas, more: u64, prot: Prot, flags: AreaFlags) -> Result<()> {
+        let limit = self.limits[1].load(Ordering::Relaxed);
+        if limit == u64::MAX || !is_data(prot, flags) {
+            return Ok(());
+        }
+        let data: u64 = areas.vmas.iter().filter(|area| is_data(area.prot, area.flags)).map(vma::Area::bytes).sum();
+        if data.saturating_add(more) > limit { Err(Errno::ENOMEM) } else { Ok(()) }
+    }
+
     /// ENOMEM if `more` bytes of areas would be too many.
     fn check_limit(&self, areas: &Areas, more: u64) -> Result<()> {
         match areas.vmas.total().checked_add(more) {
@@ -215,6 +227,11 @@ impl AddressSpace {
             }
         }
     }
+}
+
+/// Whether an area counts as data: private, writable, no stack.
+fn is_data(prot: Prot, flags: AreaFlags) -> bool {
+    prot.contains(Prot::WRITE) && !flags.intersects(AreaFlags::SHARED | AreaFlags::GROWS_DOWN)
 }
 
 /// Where mappings start: below the largest stack and the random part of its place.

@@ -201,6 +201,7 @@ fn make(parent: &Current, frame: &TrapFrame, request: &Request, tid: u32) -> Res
         name: parent.name(),
     });
     task.inherit_scheduling(parent);
+    task.set_memory_policy(parent.memory_policy());
     if request.has(linux::CLONE_SYSVSEM) {
         *task.sem_undo.lock() = Some(parent.sem_undo());
     }

@@ -22,6 +22,7 @@ pub mod exit;
 pub mod init;
 pub mod limits;
 mod loader;
+pub mod oom;
 pub mod pi;
 pub mod pidfd;
 pub mod resources;

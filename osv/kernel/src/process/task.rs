@@ -16,6 +16,7 @@ use super::structure::Process;
 use crate::arch::{Context, TrapFrame};
 use crate::fs::{FdTable, FsContext};
 use crate::ipc::sem::undo::UndoList;
+use crate::mem::space::Policy;
 use crate::sched::{self, Extension, Thread};
 use crate::sync::{IrqOff, Once, SpinLock};
 use crate::syscall::SysResult;
@@ -44,6 +45,8 @@ pub struct Task {
     pub(super) set_child_tid: AtomicU64,
     pub(crate) robust_list: AtomicU64,
     pub(super) restart: SpinLock<Option<Restart>>,
+    /// Where new memory of its shall be.
+    memory_policy: SpinLock<Option<Policy>>,
     /// What its end gives back to semaphores; made when first asked for.
     pub(super) sem_undo: SpinLock<Option<Arc<UndoList>>>,
     /// Whoever called `vfork` and waits for this task to be done with its memory.
@@ -120,6 +123,7 @@ impl Task {
             set_child_tid: AtomicU64::new(0),
             robust_list: AtomicU64::new(0),
             restart: SpinLock::new(None),
+            memory_policy: SpinLock::new(None),
             sem_undo: SpinLock::new(None),
             vfork: SpinLock::new(None),
             first_frame: SpinLock::new(None),
@@ -284,6 +288,16 @@ impl Task {
         if Arc::strong_count(&fs) > 2 {
             self.set_fs(Some(Arc::new(fs.duplicate())));
         }
+    }
+
+    /// Where new memory of its shall be.
+    pub fn memory_policy(&self) -> Option<Policy> {
+        *self.memory_policy.lock()
+    }
+
+    /// Says where new memory of its shall be.
+    pub fn set_memory_policy(&self, policy: Option<Policy>) {
+        *self.memory_policy.lock() = policy;
     }
 
     /// What its end gives back to semaphores.

@@ -308,6 +308,13 @@ pub fn all() -> Vec<Arc<Process>> {
     TREE.lock().nodes().map(|node| Arc::clone(&node.process)).collect()
 }
 
+/// The process with the highest `score`, if one has any. `score` may not sleep.
+pub(super) fn highest(score: impl Fn(&Process) -> Option<u64>) -> Option<Arc<Process>> {
+    let tree = TREE.lock();
+    let scored = tree.nodes().filter_map(|node| Some((score(&node.process)?, &node.process)));
+    scored.max_by_key(|(score, _)| *score).map(|(_, process)| Arc::clone(process))
+}
+
 /// How a process ended, if it has and its parent has not asked.
 pub fn exit_status(pid: u32) -> Option<ExitStatus> {
     TREE.lock().node(pid)?.status

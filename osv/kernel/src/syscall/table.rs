@@ -228,7 +228,7 @@ syscalls! {
     213 epoll_create(size) => event::epoll_create;
     214 epoll_ctl_old: refused ENOSYS "never there on Linux";
     215 epoll_wait_old: refused ENOSYS "never there on Linux";
-    216 remap_file_pages;
+    216 remap_file_pages(addr, length, prot, first, flags) => mm::remap_file_pages;
     217 getdents64(fd, buffer, size) => fs::getdents64;
     218 set_tid_address(address) => process::set_tid_address;
     219 restart_syscall() => signal::restart_syscall;
@@ -249,9 +249,9 @@ syscalls! {
     234 tgkill(pid, tid, signal) => signal::tgkill;
     235 utimes(path, times) => fs::utimes;
     236 vserver: refused ENOSYS "never there on Linux";
-    237 mbind;
-    238 set_mempolicy;
-    239 get_mempolicy;
+    237 mbind(addr, length, mode, nodes, max_node, flags) => mm::mbind;
+    238 set_mempolicy(mode, nodes, max_node) => mm::set_mempolicy;
+    239 get_mempolicy(mode, nodes, max_node, addr, flags) => mm::get_mempolicy;
     240 mq_open(name, flags, mode, attributes) => ipc::mq_open;
     241 mq_unlink(name) => ipc::mq_unlink;
     242 mq_timedsend(fd, text, size, priority, timeout) => ipc::mq_timedsend;
@@ -268,7 +268,7 @@ syscalls! {
     253 inotify_init() => event::inotify_init;
     254 inotify_add_watch(fd, path, mask) => event::inotify_add_watch;
     255 inotify_rm_watch(fd, watch) => event::inotify_rm_watch;
-    256 migrate_pages;
+    256 migrate_pages(pid, max_node, old, new) => mm::migrate_pages;
     257 openat(directory, path, flags, mode) => fs::openat;
     258 mkdirat(directory, path, mode) => fs::mkdirat;
     259 mknodat(directory, path, mode, device) => fs::mknodat;
@@ -291,7 +291,7 @@ syscalls! {
     276 tee(input, output, len, flags) => event::tee;
     277 sync_file_range(fd, offset, len, flags) => fs::sync_file_range;
     278 vmsplice(fd, vectors, count, flags) => event::vmsplice;
-    279 move_pages;
+    279 move_pages(pid, count, pages, nodes, status, flags) => mm::move_pages;
     280 utimensat(directory, path, times, flags) => fs::utimensat;
     281 epoll_pwait(epoll, events, max, timeout, mask, mask_size) => event::epoll_pwait;
     282 signalfd(fd, set, set_size) => event::signalfd;
@@ -322,8 +322,8 @@ syscalls! {
     307 sendmmsg(fd, messages, count, flags) => net::sendmmsg;
     308 setns(fd, kind) => process::setns, partly "there is one namespace of each kind (EINVAL)";
     309 getcpu(cpu, node, cache) => process::getcpu;
-    310 process_vm_readv;
-    311 process_vm_writev;
+    310 process_vm_readv(pid, local, local_count, remote, remote_count, flags) => mm::process_vm_readv;
+    311 process_vm_writev(pid, local, local_count, remote, remote_count, flags) => mm::process_vm_writev;
     312 kcmp(pid1, pid2, kind, index1, index2) => process::kcmp;
     313 finit_module: refused ENOSYS "no loadable modules";
     314 sched_setattr(tid, attributes, flags) => process::sched_setattr, partly "SCHED_DEADLINE is never admitted (EBUSY)";
@@ -363,7 +363,7 @@ syscalls! {
     437 openat2(directory, path, how, size) => fs::openat2;
     438 pidfd_getfd(fd, target, flags) => process::pidfd_getfd;
     439 faccessat2(directory, path, mode, flags) => fs::faccessat2;
-    440 process_madvise;
+    440 process_madvise(fd, ranges, count, advice, flags) => mm::process_madvise;
     441 epoll_pwait2(epoll, events, max, timeout, mask, mask_size) => event::epoll_pwait2;
     442 mount_setattr(directory, path, flags, attributes, size) => fs::mount_setattr;
     443 quotactl_fd: refused ENOSYS "no quotas";
@@ -373,5 +373,5 @@ syscalls! {
     447 memfd_secret: refused ENOSYS "the kernel maps all memory";
     448 process_mrelease(fd, flags) => process::process_mrelease;
     449 futex_waitv(waiters, count, flags, timeout, clock) => futex::futex_waitv;
-    450 set_mempolicy_home_node;
+    450 set_mempolicy_home_node(addr, length, node, flags) => mm::set_mempolicy_home_node;
 }

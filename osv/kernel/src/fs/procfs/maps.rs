@@ -1,12 +1,15 @@
 //! `/proc/PID/maps`, `smaps` and `smaps_rollup`: what a process has mapped.
 
+use linux_raw_sys::mempolicy;
+
 use super::process::Subject;
-use crate::errno::Result;
-use crate::fs::generated::Text;
+use crate::errno::{Errno, Result};
+use crate::fs::generated::{Text, parse_written};
 use crate::fs::{major, minor};
-use crate::mem::space::{AreaFlags, AreaInfo, Prot};
+use crate::mem::space::{AreaFlags, AreaInfo, Policy, Prot};
 
 const KIB: u64 = 1024;
+const PAGE: u64 = 4 * KIB;
 /// Column at which names begin.
 const NAME_COLUMN: usize = 73;
 
@@ -154,11 +157,67 @@ pub(super) fn smaps_rollup(subject: &Subject, out: &mut Text) -> Result<()> {
         offset: 0,
         identity: (0, 0),
         name: b"[rollup]".to_vec(),
+        policy: None,
         resident_anonymous: 0,
         resident_file: 0,
     };
     heading(&rollup, out);
     areas.iter().map(Counts::of).fold(Counts::default(), Counts::add).show(true, out);
+    Ok(())
+}
+
+/// Where the memory of each area shall be, and where it is: on the one node.
+pub(super) fn numa_maps(subject: &Subject, out: &mut Text) -> Result<()> {
+    for area in areas(subject, true)? {
+        write!(out, "{:08x} ", area.start);
+        policy(area.policy, out);
+        match area.name.as_slice() {
+            b"" => {}
+            b"[heap]" => out.push(b" heap"),
+            b"[stack]" => out.push(b" stack"),
+            path if path.first() == Some(&b'[') => {}
+            path => {
+                out.push(b" file=");
+                name(path, out);
+            }
+        }
+        let (anonymous, file) = (area.resident_anonymous / PAGE, area.resident_file / PAGE);
+        if anonymous != 0 {
+            write!(out, " anon={anonymous} dirty={anonymous}");
+        }
+        if file != 0 {
+            write!(out, " mapped={}", anonymous + file);
+        }
+        if anonymous + file != 0 {
+            write!(out, " N0={} kernelpagesize_kB=4", anonymous + file);
+        }
+        out.push(b"\n");
+    }
+    Ok(())
+}
+
+fn policy(policy: Option<Policy>, out: &mut Text) {
+    const NAMES: [&str; 6] = ["default", "prefer", "bind", "interleave", "local", "prefer (many)"];
+    let Some(policy) = policy else { return out.push(b"default") };
+    let name = NAMES.get(policy.mode as usize).copied().unwrap_or("unknown");
+    out.push(name.as_bytes());
+    let flags = [(mempolicy::MPOL_F_STATIC_NODES, "=static"), (mempolicy::MPOL_F_RELATIVE_NODES, "=relative")];
+    for (_, flag) in flags.into_iter().filter(|(flag, _)| policy.flags & flag != 0) {
+        out.push(flag.as_bytes());
+    }
+    if policy.nodes != 0 {
+        out.push(b":0");
+    }
+}
+
+/// Forgets the most memory that was ever used (5). Which pages were used since is not known, so it cannot be forgotten (1 to 4).
+pub(super) fn clear_refs(subject: &Subject, text: &[u8]) -> Result<()> {
+    if parse_written(text)? != 5 {
+        return Err(Errno::EINVAL);
+    }
+    if let Some(space) = subject.space() {
+        space.reset_peak();
+    }
     Ok(())
 }
 
@@ -175,6 +234,7 @@ mod tests {
             offset: 0x2000,
             identity: (0xfe00, 247_030),
             name: name.to_vec(),
+            policy: None,
             resident_anonymous: 0,
             resident_file: 0,
         }

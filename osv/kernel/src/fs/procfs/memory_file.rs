@@ -8,6 +8,7 @@ use crate::fs::generated::{Context, Volume};
 use crate::fs::{File, FileType, Inode, Metadata, OpenFlags, SeekFrom};
 use crate::mem::space::AddressSpace;
 use crate::mem::user::{Dest, Source};
+use crate::process::current_task;
 
 pub(super) fn make(subject: &Subject, volume: Volume, ino: u64) -> Result<Arc<dyn Inode>> {
     Ok(Arc::new(MemoryFile { subject: subject.clone(), volume, ino }))
@@ -30,6 +31,9 @@ impl Inode for MemoryFile {
     }
 
     fn open(self: Arc<Self>, _flags: OpenFlags) -> Result<Option<Arc<dyn File>>> {
+        if !current_task().may_access(&*self.subject.task()?) {
+            return Err(Errno::EACCES);
+        }
         let space = self.subject.space().ok_or(Errno::ESRCH)?;
         Ok(Some(Arc::new(OpenMemory(space))))
     }

@@ -13,6 +13,7 @@ mod memory;
 mod memory_file;
 mod mounts;
 mod net;
+mod pagemap;
 mod process;
 mod stat;
 mod status;

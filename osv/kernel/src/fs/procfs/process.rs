@@ -3,13 +3,13 @@
 use alloc::format;
 use alloc::sync::Arc;
 
-use super::{descriptors, maps, memory_file, mounts, net, stat, status};
+use super::{descriptors, maps, memory_file, mounts, net, pagemap, stat, status};
 use crate::errno::{Errno, Result};
 use crate::fs::generated::{Children, Context, Directory, Entry, Text, Volume, parse_number, parse_written};
 use crate::fs::{FileType, FsContext, Inode, PathRef};
 use crate::mem::space::AddressSpace;
 use crate::mem::user::Dest;
-use crate::process::{Process, Task, current_task, tree, try_current_task};
+use crate::process::{Process, Task, current_task, oom, tree, try_current_task};
 
 /// Longest command line or environment that is shown.
 const MAX_STRINGS: u64 = 2 << 20;
@@ -62,6 +62,7 @@ macro_rules! common_entries {
         &[
             Entry::file("auxv", auxv).with_mode(0o400),
             Entry::file("cgroup", |_, out| constant(out, "0::/\n")),
+            Entry::writable("clear_refs", |_, _| Err(Errno::EINVAL), maps::clear_refs).with_mode(0o200),
             Entry::file("cmdline", cmdline),
             Entry::writable("comm", comm, set_comm),
             Entry::magic_link("cwd", cwd_text, cwd),
@@ -80,9 +81,11 @@ macro_rules! common_entries {
             Entry::file("mountstats", mounts::mountstats),
             Entry::directory("net", net::ENTRIES),
             Entry::directory("ns", NAMESPACES),
+            Entry::file("numa_maps", maps::numa_maps),
             Entry::file("oom_adj", |_, out| constant(out, "0\n")),
-            Entry::file("oom_score", |_, out| constant(out, "0\n")),
+            Entry::file("oom_score", oom_score),
             Entry::writable("oom_score_adj", oom_score_adj, set_oom_score_adj),
+            Entry::other("pagemap", FileType::Regular, pagemap::make).with_mode(0o400),
             Entry::file("personality", |_, out| constant(out, "00000000\n")).with_mode(0o400),
             Entry::magic_link("root", root_text, root),
             Entry::file("sched", stat::sched),
@@ -230,6 +233,15 @@ fn set_comm(subject: &Subject, name: &[u8]) -> Result<()> {
     }
     let end = name.iter().position(|&byte| byte == b'\n').unwrap_or(name.len());
     subject.task()?.set_name(&name[..end]);
+    Ok(())
+}
+
+/// In thousandths of all memory, as Linux scales it: 666 for who is neither large nor small.
+fn oom_score(subject: &Subject, out: &mut Text) -> Result<()> {
+    let total = crate::mem::stats().total.max(1);
+    let score =
+        oom::score(&subject.process, total).map_or(0, |score| 666 + (score / (total / 1000).max(1)) * 666 / 1000);
+    writeln!(out, "{score}");
     Ok(())
 }
 

@@ -1,11 +1,14 @@
 //! `/proc/sys`: settings of the kernel. Most of them are fixed here and refuse to be changed (EACCES when opened for
 //! writing); those that mean something can be.
 
+use core::sync::atomic::Ordering;
+
 use crate::drivers::random;
 use crate::errno::{Errno, Result};
 use crate::fs::generated::{Entry, Text};
 use crate::fs::{MAX_FDS, devpts, pipe};
 use crate::ipc::limits::{self, Limit};
+use crate::mem::space::{ALWAYS_OVERCOMMITS, AREA_LIMIT};
 use crate::process::tree::MAX_ID;
 use crate::sync::Once;
 use crate::{mem, uts};
@@ -86,12 +89,12 @@ static VM: &[Entry<()>] = &[
     fixed!("dirty_background_ratio", "10"),
     fixed!("dirty_ratio", "20"),
     fixed!("legacy_va_layout", "0"),
-    fixed!("max_map_count", "65530"),
+    Entry::writable("max_map_count", max_map_count, set_max_map_count),
     fixed!("min_free_kbytes", "4096"),
     fixed!("mmap_min_addr", "4096"),
     fixed!("nr_hugepages", "0"),
     fixed!("overcommit_kbytes", "0"),
-    fixed!("overcommit_memory", "0"),
+    Entry::writable("overcommit_memory", overcommit, set_overcommit),
     fixed!("overcommit_ratio", "50"),
     fixed!("page-cluster", "3"),
     fixed!("panic_on_oom", "0"),
@@ -149,6 +152,31 @@ static NET: &[Entry<()>] = &[
     ),
     Entry::directory("unix", &[fixed!("max_dgram_qlen", "512")]),
 ];
+
+fn max_map_count(_: &(), out: &mut Text) -> Result<()> {
+    number(AREA_LIMIT.load(Ordering::Relaxed) as u64, out)
+}
+
+fn set_max_map_count(_: &(), text: &[u8]) -> Result<()> {
+    let value = parse_numbers(text)?.first().copied().filter(|&value| value <= i32::MAX as u64).ok_or(Errno::EINVAL)?;
+    AREA_LIMIT.store(value as usize, Ordering::Relaxed);
+    Ok(())
+}
+
+fn overcommit(_: &(), out: &mut Text) -> Result<()> {
+    number(u64::from(ALWAYS_OVERCOMMITS.load(Ordering::Relaxed)), out)
+}
+
+/// What is promised is not counted, so that it cannot be limited (2).
+fn set_overcommit(_: &(), text: &[u8]) -> Result<()> {
+    let always = match parse_numbers(text)?.first() {
+        Some(0) => false,
+        Some(1) => true,
+        _ => return Err(Errno::EINVAL),
+    };
+    ALWAYS_OVERCOMMITS.store(always, Ordering::Relaxed);
+    Ok(())
+}
 
 fn line(text: &str, out: &mut Text) -> Result<()> {
     writeln!(out, "{text}");

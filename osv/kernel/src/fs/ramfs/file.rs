@@ -368,6 +368,11 @@ impl PageSource for RamInode {
         batch.into_iter().for_each(|(index, frame)| found(index, frame));
     }
 
+    fn punch(&self, first: u64, count: u64) -> Result<()> {
+        const MODE: u32 = linux_raw_sys::general::FALLOC_FL_PUNCH_HOLE | linux_raw_sys::general::FALLOC_FL_KEEP_SIZE;
+        crate::fs::Inode::fallocate(self, MODE, first * PAGE_SIZE, count * PAGE_SIZE)
+    }
+
     fn mark_dirty(&self, _index: u64) {
         let time = now();
         let mut state = self.state.lock();

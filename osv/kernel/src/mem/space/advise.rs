@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::change::{Coverage, page_range};
+use super::fault::Populate;
 use super::vma::{Area, AreaFlags};
 use super::{AddressSpace, PAGE};
 use crate::errno::{Errno, Result};
@@ -13,10 +14,16 @@ use crate::mem::paging::Found;
 pub enum Advice {
     /// Of no consequence: normal, random, sequential, cold, mergeable and the like.
     Hint,
+    /// Not used for a while; not for what is locked.
+    Cold,
     /// Will be used: cached pages of files may be read in.
     WillNeed,
     /// Not needed: anonymous pages become zeros, those of files are read again.
     DontNeed,
+    /// The same, also for what is locked.
+    DontNeedLocked,
+    /// The part of the object that a shared mapping shows becomes a hole.
+    Remove,
     /// Anonymous pages may become zeros until they are written.
     Free,
     /// Not in, or again in, a child of `fork`.
@@ -44,8 +51,10 @@ impl AddressSpace {
             return Ok(());
         }
         match advice {
-            Advice::DontNeed | Advice::Free => self.discard(addr, end, advice),
-            Advice::PopulateRead => self.populate(addr, end, false),
+            Advice::DontNeed | Advice::DontNeedLocked | Advice::Free => self.discard(addr, end, advice),
+            Advice::Remove => self.punch(addr, end),
+            Advice::Cold => self.check_unlocked(addr, end),
+            Advice::PopulateRead => self.populate_for_read(addr, end),
             Advice::PopulateWrite => self.populate_for_write(addr, end),
             Advice::DontFork(on) => self.set_flag(addr, end, AreaFlags::DONT_FORK, on),
             Advice::WipeOnFork(on) => self.wipe_on_fork(addr, end, on),
@@ -65,11 +74,52 @@ impl AddressSpace {
         if coverage.reaches(end) { Ok(()) } else { Err(Errno::ENOMEM) }
     }
 
+    fn check_unlocked(&self, start: u64, end: u64) -> Result<()> {
+        self.check_mapped(start, end)?;
+        let areas = self.areas.read();
+        let is_locked = areas.vmas.overlapping(start, end).any(|area| area.flags.contains(AreaFlags::LOCKED));
+        if is_locked { Err(Errno::EINVAL) } else { Ok(()) }
+    }
+
+    /// Makes a hole of what shared mappings show. EINVAL for what is locked or has no object, EACCES where nothing may be written.
+    fn punch(&self, start: u64, end: u64) -> Result<()> {
+        let mut at = start;
+        while at < end {
+            // The lock is not held while a file changes: that takes pages away from here, too.
+            let (source, first, count) = {
+                let areas = self.areas.read();
+                let area = areas.vmas.find(at).ok_or(Errno::ENOMEM)?;
+                if area.flags.contains(AreaFlags::LOCKED) {
+                    return Err(Errno::EINVAL);
+                }
+                let file = area.file.as_ref().ok_or(Errno::EINVAL)?;
+                if !area.is_shared() || area.flags.contains(AreaFlags::NEVER_WRITE) {
+                    return Err(Errno::EACCES);
+                }
+                let from = at;
+                at = area.end.min(end);
+                (file.source.clone(), area.page_index(from), (at - from) / PAGE)
+            };
+            source.punch(first, count)?;
+        }
+        Ok(())
+    }
+
+    fn populate_for_read(&self, start: u64, end: u64) -> Result<()> {
+        {
+            let areas = self.areas.read();
+            if areas.vmas.overlapping(start, end).any(|area| !area.prot.contains(super::Prot::READ)) {
+                return Err(Errno::EINVAL);
+            }
+        }
+        self.populate(start, end, Populate::Read)
+    }
+
     fn discard(&self, start: u64, end: u64, advice: Advice) -> Result<()> {
         let areas = self.areas.write();
         let mut coverage = Coverage::new(start);
         for area in areas.vmas.overlapping(start, end) {
-            if area.flags.contains(AreaFlags::LOCKED) {
+            if area.flags.contains(AreaFlags::LOCKED) && advice != Advice::DontNeedLocked {
                 return Err(Errno::EINVAL);
             }
             if advice == Advice::Free && (area.file.is_some() || area.is_shared()) {
@@ -91,7 +141,7 @@ impl AddressSpace {
                 return Err(Errno::EINVAL);
             }
         }
-        self.populate(start, end, true)
+        self.populate(start, end, Populate::Write)
     }
 
     fn wipe_on_fork(&self, start: u64, end: u64, on: bool) -> Result<()> {

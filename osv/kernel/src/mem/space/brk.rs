@@ -40,12 +40,11 @@ impl AddressSpace {
             return Err(Errno::ENOMEM);
         }
         self.check_limit(areas, new - old)?;
+        self.check_data_limit(areas, new - old, Prot::READ | Prot::WRITE, AreaFlags::empty())?;
         // A page is left free before what comes next, as on Linux.
         if areas.vmas.overlapping(old, new + PAGE).next().is_some() {
             return Err(Errno::ENOMEM);
         }
-        let mut flags = AreaFlags::empty();
-        flags.set(AreaFlags::LOCKED, areas.locks_future);
-        areas.vmas.insert(Area::new(old, new, Prot::READ | Prot::WRITE, flags, None))
+        areas.vmas.insert(Area::new(old, new, Prot::READ | Prot::WRITE, areas.future, None))
     }
 }

@@ -1,6 +1,6 @@
 //! mprotect(2), and locking in memory.
 
-use super::fault::rights;
+use super::fault::{Populate, rights};
 use super::vma::{Area, AreaFlags, Prot};
 use super::{AddressSpace, Areas, PAGE};
 use crate::errno::{Errno, Result};
@@ -59,6 +59,10 @@ impl AddressSpace {
             if wants_write || wants_exec {
                 return Err(Errno::EACCES);
             }
+            if prot.contains(Prot::WRITE) && !area.prot.contains(Prot::WRITE) {
+                let bytes = area.end.min(end) - area.start.max(start);
+                self.check_data_limit(&areas, bytes, prot, area.flags)?;
+            }
             coverage.add(area);
         }
         let covered = coverage.next.min(end);
@@ -116,18 +120,23 @@ impl AddressSpace {
             if !coverage.reaches(end) {
                 return Err(Errno::ENOMEM);
             }
-            areas.vmas.change(start, end, |area| area.flags.set(AreaFlags::LOCKED, locks))?;
+            areas.vmas.change(start, end, |area| area.set_locked(locks, on_fault))?;
         }
-        if locks && !on_fault { self.populate_accessible(start, end) } else { Ok(()) }
+        if !locks || on_fault {
+            return Ok(());
+        }
+        self.populate(start, end, Populate::Own)
+            .map_err(|errno| if errno == Errno::EFAULT { Errno::ENOMEM } else { errno })
     }
 
     /// Locks all areas, now or in future, or unlocks them all.
     pub fn mlock_all(&self, now: bool, future: bool, on_fault: bool) -> Result<()> {
         {
             let mut areas = self.areas.write();
-            areas.locks_future = future;
+            areas.future.set(AreaFlags::LOCKED, future);
+            areas.future.set(AreaFlags::LOCKED_ON_FAULT, future && on_fault);
             if now || !future {
-                areas.vmas.change(0, USER_END, |area| area.flags.set(AreaFlags::LOCKED, now))?;
+                areas.vmas.change(0, USER_END, |area| area.set_locked(now, on_fault))?;
             }
         }
         if now && !on_fault { self.populate_accessible(0, USER_END) } else { Ok(()) }
@@ -135,8 +144,24 @@ impl AddressSpace {
 
     /// Bytes that are locked.
     pub fn locked_bytes(&self) -> u64 {
+        self.locked_within(0, USER_END)
+    }
+
+    /// Bytes of a range that are locked.
+    pub fn locked_within(&self, start: u64, end: u64) -> u64 {
         let areas = self.areas.read();
-        areas.vmas.iter().filter(|area| area.flags.contains(AreaFlags::LOCKED)).map(Area::bytes).sum()
+        let locked = areas.vmas.overlapping(start, end).filter(|area| area.flags.contains(AreaFlags::LOCKED));
+        locked.map(|area| area.end.min(end) - area.start.max(start)).sum()
+    }
+
+    /// Whether new areas are locked (MCL_FUTURE).
+    pub fn locks_future(&self) -> bool {
+        self.areas.read().future.contains(AreaFlags::LOCKED)
+    }
+
+    /// Bytes of all areas.
+    pub fn total_bytes(&self) -> u64 {
+        self.areas.read().vmas.total()
     }
 
     /// Populates what the program can access in a range; holes and forbidden areas are left out.
@@ -151,7 +176,7 @@ impl AddressSpace {
                     None => return Ok(()),
                 }
             };
-            match self.populate(from, to, true) {
+            match self.populate(from, to, Populate::Own) {
                 Err(Errno::EFAULT) | Ok(()) => {}
                 Err(errno) => return Err(errno),
             }

@@ -36,6 +36,17 @@ impl Access {
     }
 }
 
+/// Which pages `populate` brings in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Populate {
+    /// Those that can be read.
+    Read,
+    /// The same; where a write would make a copy, that copy.
+    Own,
+    /// Those that can be written, as if all were.
+    Write,
+}
+
 /// Why an access is impossible.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
@@ -341,12 +352,17 @@ impl AddressSpace {
     }
 
     /// Gives all pages from `start` up to `end` to their areas. ENOMEM where nothing is mapped or nothing is left.
-    pub(super) fn populate(&self, start: u64, end: u64, for_write: bool) -> Result<()> {
+    pub(super) fn populate(&self, start: u64, end: u64, wanted: Populate) -> Result<()> {
         let mut page = start;
         while page < end {
             let areas = self.areas.read();
             let area = areas.vmas.find(page).ok_or(Errno::ENOMEM)?;
-            let access = if for_write && area.prot.contains(Prot::WRITE) { Access::Write } else { Access::Read };
+            let writes = match wanted {
+                Populate::Read => false,
+                Populate::Own => area.prot.contains(Prot::WRITE) && !area.is_shared(),
+                Populate::Write => true,
+            };
+            let access = if writes { Access::Write } else { Access::Read };
             // A step at a time, so that others get at the lock.
             let stop = end.min(area.end).min(page + 64 * PAGE);
             while page < stop {

@@ -38,7 +38,7 @@ impl AddressSpace {
             into.mmap_top = areas.mmap_top;
             for area in areas.vmas.iter().filter(|area| !area.flags.contains(AreaFlags::DONT_FORK)) {
                 let mut copy = area.clone();
-                copy.flags.remove(AreaFlags::LOCKED);
+                copy.set_locked(false, false);
                 into.vmas.insert(copy)?;
             }
         }

@@ -1,9 +1,11 @@
 //! mmap(2) and munmap(2).
 
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use bitflags::bitflags;
 
+use super::fault::Populate;
 use super::vma::{Area, AreaFlags, FilePart, Prot};
 use super::{AddressSpace, Areas, PAGE};
 use crate::errno::{Errno, Result};
@@ -78,8 +80,8 @@ impl MapRequest {
         flags.set(AreaFlags::NO_RESERVE, self.flags.contains(MapFlags::NO_RESERVE));
         // A stack is touched from the top, a page or two at a time.
         flags.set(AreaFlags::NO_BIG, self.flags.intersects(MapFlags::STACK | MapFlags::GROWS_DOWN));
-        flags.set(AreaFlags::LOCKED, self.flags.contains(MapFlags::LOCKED) || areas.locks_future);
-        flags
+        flags.set(AreaFlags::LOCKED, self.flags.contains(MapFlags::LOCKED));
+        flags | areas.future
     }
 }
 
@@ -96,12 +98,13 @@ impl AddressSpace {
         }
         check_file(&request, len)?;
         check_commit(&request, len)?;
-        let populates = request.flags.intersects(MapFlags::POPULATE | MapFlags::LOCKED)
-            && !request.flags.contains(MapFlags::NON_BLOCK);
+        let mut populates = request.flags.contains(MapFlags::POPULATE) && !request.flags.contains(MapFlags::NON_BLOCK);
         let addr = {
             let mut areas = self.areas.write();
             let addr = self.place(&mut areas, &request, len)?;
             let flags = request.area_flags(&areas);
+            self.check_data_limit(&areas, len, request.prot, flags)?;
+            populates |= flags.intersection(AreaFlags::LOCKED | AreaFlags::LOCKED_ON_FAULT) == AreaFlags::LOCKED;
             let file = request.file;
             self.note_mapper(file.as_ref())?;
             areas.vmas.insert(Area::new(addr, addr + len, request.prot, flags, file))?;
@@ -109,7 +112,7 @@ impl AddressSpace {
         };
         if populates {
             // What cannot be had now comes, or fails, when it is touched.
-            let _ = self.populate(addr, addr + len, request.prot.contains(Prot::WRITE));
+            let _ = self.populate(addr, addr + len, Populate::Own);
         }
         Ok(addr)
     }
@@ -150,6 +153,40 @@ impl AddressSpace {
             return Ok(hint);
         }
         find_place(areas, len, align)
+    }
+
+    /// Shows the object of a shared mapping from `offset` on in `len` bytes at `addr`, which lie within that mapping (EINVAL).
+    pub fn remap_file(self: &Arc<Self>, addr: u64, len: u64, offset: u64) -> Result<()> {
+        let request = {
+            let areas = self.areas.read();
+            let area = areas.vmas.find(addr).filter(|area| area.is_shared()).ok_or(Errno::EINVAL)?;
+            let file = area.file.as_ref().ok_or(Errno::EINVAL)?;
+            let is_same = |other: &Area| {
+                let shows = other.file.as_ref().is_some_and(|other| Arc::ptr_eq(&other.source, &file.source));
+                shows && other.flags == area.flags && other.prot == area.prot
+            };
+            let mut next = addr;
+            for other in areas.vmas.overlapping(addr, addr + len) {
+                if other.start > next || !is_same(other) {
+                    return Err(Errno::EINVAL);
+                }
+                next = other.end;
+            }
+            if next < addr + len {
+                return Err(Errno::EINVAL);
+            }
+            let mut flags = MapFlags::SHARED | MapFlags::FIXED | MapFlags::POPULATE;
+            flags.set(MapFlags::LOCKED, area.flags.contains(AreaFlags::LOCKED));
+            MapRequest {
+                addr,
+                flags,
+                file: Some(FilePart::new(Arc::clone(&file.source), file.name.clone(), offset)),
+                never_write: area.flags.contains(AreaFlags::NEVER_WRITE),
+                never_exec: area.flags.contains(AreaFlags::NEVER_EXEC),
+                ..MapRequest::anonymous(len, area.prot)
+            }
+        };
+        self.mmap(request).map(|_| ())
     }
 
     /// Unmaps everything from `addr` on for `len` bytes, rounded up to pages. The errors are munmap(2)'s.
@@ -248,8 +285,14 @@ fn check_file(request: &MapRequest, len: u64) -> Result<()> {
     Ok(())
 }
 
+/// `vm.overcommit_memory` is 1: everything is promised.
+pub static ALWAYS_OVERCOMMITS: AtomicBool = AtomicBool::new(false);
+
 /// Linux' heuristic overcommit: ENOMEM only for what could never be there at once.
 fn check_commit(request: &MapRequest, len: u64) -> Result<()> {
+    if ALWAYS_OVERCOMMITS.load(Ordering::Relaxed) {
+        return Ok(());
+    }
     let is_private_writable = request.prot.contains(Prot::WRITE) && !request.flags.contains(MapFlags::SHARED);
     if is_private_writable && !request.flags.contains(MapFlags::NO_RESERVE) && len / PAGE > pool::total() as u64 {
         return Err(Errno::ENOMEM);

@@ -83,7 +83,9 @@ impl AddressSpace {
             file.offset += addr - part.start;
         }
         (part.start, part.end) = (addr, old_end);
-        self.check_limit(&areas, if keeps_old { new_len } else { new_len.saturating_sub(old_len) })?;
+        let more = if keeps_old { new_len } else { new_len.saturating_sub(old_len) };
+        self.check_limit(&areas, more)?;
+        self.check_data_limit(&areas, more, part.prot, part.flags)?;
         if !is_fixed && !keeps_old && old_len != 0 && self.grow_in_place(&mut areas, &part, new_len)? {
             return Ok(addr);
         }

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
+use super::policy::{PageState, Policy};
 use super::vma::{Area, AreaFlags, Prot};
 use super::{AddressSpace, Areas, PAGE};
 use crate::errno::{Errno, Result};
@@ -25,10 +26,21 @@ pub struct AreaInfo {
     pub identity: (u64, u64),
     /// The file's path, or a name in brackets, or nothing.
     pub name: Vec<u8>,
+    /// Where its memory shall be.
+    pub policy: Option<Policy>,
     /// Bytes that are in memory: of the process alone, and of files.
     pub resident_anonymous: u64,
     /// Bytes of page caches that are mapped.
     pub resident_file: u64,
+}
+
+/// One page, as `/proc/PID/pagemap` shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct PageInfo {
+    /// Where it lies in memory, if it is there.
+    pub phys: Option<u64>,
+    /// It belongs to a file, or to shared memory.
+    pub is_file: bool,
 }
 
 /// How much memory a process uses, in bytes.
@@ -78,8 +90,8 @@ impl AddressSpace {
             name.extend_from_slice(b"[heap]");
         }
         let (resident_anonymous, resident_file) = if counts_pages { self.resident(area) } else { (0, 0) };
-        let Area { start, end, prot, flags, .. } = *area;
-        AreaInfo { start, end, prot, flags, offset, identity, name, resident_anonymous, resident_file }
+        let Area { start, end, prot, flags, policy, .. } = *area;
+        AreaInfo { start, end, prot, flags, offset, identity, name, policy, resident_anonymous, resident_file }
     }
 
     fn resident(&self, area: &Area) -> (u64, u64) {
@@ -95,6 +107,22 @@ impl AddressSpace {
             }
         });
         (anonymous, file)
+    }
+
+    /// What there is of the page at `addr`, if something is mapped there.
+    pub fn page_info(&self, addr: u64) -> Option<PageInfo> {
+        let areas = self.areas.read();
+        areas.vmas.find(addr)?;
+        let (state, entry) = self.state_in(addr);
+        let within = if entry.has(Flags::BIG) { addr % TABLE_BYTES } else { 0 };
+        let phys = matches!(state, PageState::Present | PageState::Zero).then(|| entry.phys() + within);
+        Some(PageInfo { phys, is_file: phys.is_some() && entry.has(Flags::FILE | Flags::COUNTED) })
+    }
+
+    /// The most memory that was ever used is what is used now.
+    pub fn reset_peak(&self) {
+        self.peak_pages.store(0, Ordering::Relaxed);
+        self.resident_usage();
     }
 
     /// How much memory the process uses.

@@ -6,10 +6,11 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bitflags::bitflags;
 
+use super::policy::Policy;
 use crate::errno::{Errno, Result};
 use crate::mem::layout::PAGE_SIZE;
 use crate::mem::mappers::Mappers;
@@ -50,6 +51,8 @@ bitflags! {
         const BIG = 1 << 7;
         /// Locked in memory, as far as anybody can tell.
         const LOCKED = 1 << 8;
+        /// Locked, but each page only from its first use on.
+        const LOCKED_ON_FAULT = 1 << 11;
         /// Left out of core dumps.
         const DONT_DUMP = 1 << 9;
         /// Does not count against the commit limit.
@@ -99,6 +102,8 @@ pub struct Area {
     pub flags: AreaFlags,
     /// What it shows; anonymous memory without.
     pub file: Option<FilePart>,
+    /// Where its memory shall be.
+    pub policy: Option<Policy>,
     /// A private area of a file has pages of its own.
     has_own_pages: AtomicBool,
 }
@@ -112,12 +117,18 @@ impl Clone for Area {
 impl Area {
     /// An area with no pages yet.
     pub fn new(start: u64, end: u64, prot: Prot, flags: AreaFlags, file: Option<FilePart>) -> Area {
-        Area { start, end, prot, flags, file, has_own_pages: AtomicBool::new(false) }
+        Area { start, end, prot, flags, file, policy: None, has_own_pages: AtomicBool::new(false) }
     }
 
     /// Its length in bytes.
     pub fn bytes(&self) -> u64 {
         self.end - self.start
+    }
+
+    /// Locks it in memory, or unlocks it.
+    pub fn set_locked(&mut self, is_locked: bool, on_fault: bool) {
+        self.flags.set(AreaFlags::LOCKED, is_locked);
+        self.flags.set(AreaFlags::LOCKED_ON_FAULT, is_locked && on_fault);
     }
 
     /// Whether writes go to the object.
@@ -156,6 +167,7 @@ impl Area {
         self.end == next.start
             && self.prot == next.prot
             && self.flags == next.flags
+            && self.policy == next.policy
             && match (&self.file, &next.file) {
                 (None, None) => true,
                 (Some(a), Some(b)) => {
@@ -191,6 +203,9 @@ fn name_of(name: &dyn MappingName) -> Vec<u8> {
 
 /// The most areas of one process, as Linux' `vm.max_map_count`.
 pub const MAX_AREAS: usize = 65_530;
+
+/// How many areas a process may have now (`vm.max_map_count`).
+pub static AREA_LIMIT: AtomicUsize = AtomicUsize::new(MAX_AREAS);
 
 const CHUNK: usize = 64;
 
@@ -302,7 +317,7 @@ impl Vmas {
 
     /// Makes sure that `more` areas can be inserted: ENOMEM if there would be too many.
     pub fn check_room(&self, more: usize) -> Result<()> {
-        if self.count + more > MAX_AREAS { Err(Errno::ENOMEM) } else { Ok(()) }
+        if self.count + more > AREA_LIMIT.load(Ordering::Relaxed) { Err(Errno::ENOMEM) } else { Ok(()) }
     }
 
     /// Puts in an area that overlaps none, joined with its neighbours where they are alike.

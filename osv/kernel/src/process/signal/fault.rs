@@ -8,6 +8,7 @@ use super::set::Signal;
 use crate::arch::{TrapFrame, vector};
 use crate::log;
 use crate::process::current_task;
+use crate::process::oom;
 use crate::process::task::Task;
 
 /// The last fault of a task, as a handler's frame shows it.
@@ -47,16 +48,9 @@ pub fn on_page_fault(address: u64, error: u64, cause: PageFaultCause) {
         PageFaultCause::NotMapped => (Signal::SIGSEGV, linux::SEGV_MAPERR),
         PageFaultCause::NotAllowed => (Signal::SIGSEGV, linux::SEGV_ACCERR),
         PageFaultCause::BeyondFile | PageFaultCause::Io => (Signal::SIGBUS, linux::BUS_ADRERR),
-        PageFaultCause::OutOfMemory => return out_of_memory(),
+        PageFaultCause::OutOfMemory => return oom::relieve(),
     };
     raise(vector::PAGE_FAULT, error, address, signal, code as i32, address);
-}
-
-/// The process that found no memory ends; Linux' OOM killer would do the same to somebody.
-pub fn out_of_memory() {
-    let task = current_task();
-    log::error!("out of memory: killed process {} ({})", task.process().pid(), task.name_text());
-    let _ = send::to_process(task.process(), Signal::SIGKILL, SignalInfo::from_kernel(Signal::SIGKILL));
 }
 
 /// Another exception of the program becomes a signal.

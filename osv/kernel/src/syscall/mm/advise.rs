@@ -2,12 +2,22 @@
 
 use super::{Errno, SysResult, general, space};
 use crate::errno::Result;
-use crate::mem::space::Advice;
+use crate::mem::space::{AddressSpace, Advice};
+use crate::process::current_task;
 
 /// Says how a range will be used. <https://man7.org/linux/man-pages/man2/madvise.2.html>
 pub fn madvise(addr: u64, len: u64, advice: u32) -> SysResult {
-    let advice = decode(advice)?;
-    space()?.madvise(addr, len, advice).map(|()| 0)
+    if matches!(advice, general::MADV_HWPOISON | general::MADV_SOFT_OFFLINE) {
+        // Nothing here breaks memory on purpose, whoever asks.
+        let is_privileged = current_task().credentials().is_capable(general::CAP_SYS_ADMIN);
+        return Err(if is_privileged { Errno::EINVAL } else { Errno::EPERM });
+    }
+    apply(&*space()?, addr, len, advice).map(|()| 0)
+}
+
+/// Follows `advice` in any address space.
+pub(super) fn apply(space: &AddressSpace, addr: u64, len: u64, advice: u32) -> Result<()> {
+    space.madvise(addr, len, decode(advice)?)
 }
 
 fn decode(advice: u32) -> Result<Advice> {
@@ -17,11 +27,12 @@ fn decode(advice: u32) -> Result<Advice> {
         | general::MADV_SEQUENTIAL
         | general::MADV_MERGEABLE
         | general::MADV_UNMERGEABLE
-        | general::MADV_COLD
-        | general::MADV_PAGEOUT
         | general::MADV_COLLAPSE => Advice::Hint,
+        general::MADV_COLD | general::MADV_PAGEOUT => Advice::Cold,
         general::MADV_WILLNEED => Advice::WillNeed,
-        general::MADV_DONTNEED | general::MADV_DONTNEED_LOCKED => Advice::DontNeed,
+        general::MADV_DONTNEED => Advice::DontNeed,
+        general::MADV_DONTNEED_LOCKED => Advice::DontNeedLocked,
+        general::MADV_REMOVE => Advice::Remove,
         general::MADV_FREE => Advice::Free,
         general::MADV_DONTFORK => Advice::DontFork(true),
         general::MADV_DOFORK => Advice::DontFork(false),

@@ -2,8 +2,10 @@
 
 use super::{Errno, SysResult, general, space};
 use crate::errno::Result;
-use crate::process::current_process;
+use crate::mem::layout::PAGE_SIZE;
+use crate::mem::phys::page_up;
 use crate::process::limits::{INFINITY, Resource};
+use crate::process::{current_process, current_task};
 
 /// Has the pages of a range in memory. <https://man7.org/linux/man-pages/man2/mlock.2.html>
 pub fn mlock(addr: u64, len: u64) -> SysResult {
@@ -16,7 +18,7 @@ pub fn mlock2(addr: u64, len: u64, flags: u32) -> SysResult {
     if flags & !general::MLOCK_ONFAULT != 0 {
         return Err(Errno::EINVAL);
     }
-    check_limit(len)?;
+    check_limit(addr, len)?;
     space()?.mlock(addr, len, true, flags & general::MLOCK_ONFAULT != 0).map(|()| 0)
 }
 
@@ -33,7 +35,11 @@ pub fn mlockall(flags: u32) -> SysResult {
     }
     let has = |flag| flags & flag != 0;
     let (now, future, on_fault) = (has(general::MCL_CURRENT), has(general::MCL_FUTURE), has(general::MCL_ONFAULT));
-    space()?.mlock_all(now, future, on_fault).map(|()| 0)
+    let (space, limit) = (space()?, limit()?);
+    if now && limit.is_some_and(|limit| space.total_bytes() > limit) {
+        return Err(Errno::ENOMEM);
+    }
+    space.mlock_all(now, future, on_fault).map(|()| 0)
 }
 
 /// Lets go of all pages. <https://man7.org/linux/man-pages/man2/mlock.2.html>
@@ -41,15 +47,37 @@ pub fn munlockall() -> SysResult {
     space()?.mlock_all(false, false, false).map(|()| 0)
 }
 
-/// ENOMEM if `more` locked bytes are beyond RLIMIT_MEMLOCK, for those whom it binds; EPERM if it allows none.
-fn check_limit(more: u64) -> Result<()> {
+/// RLIMIT_MEMLOCK, for those whom it binds; EPERM if it allows nothing.
+fn limit() -> Result<Option<u64>> {
     let limit = current_process().limit(Resource::LockedMemory);
-    let is_root = crate::process::current_task().credentials().user.effective == 0;
-    if is_root || limit == INFINITY {
+    if current_task().credentials().is_capable(general::CAP_IPC_LOCK) || limit == INFINITY {
+        return Ok(None);
+    }
+    if limit == 0 { Err(Errno::EPERM) } else { Ok(Some(limit)) }
+}
+
+/// ENOMEM if the range were too much with what is locked already.
+fn check_limit(addr: u64, len: u64) -> Result<()> {
+    let Some(limit) = limit()? else { return Ok(()) };
+    let start = addr & !(PAGE_SIZE as u64 - 1);
+    let end = addr.checked_add(len).and_then(page_up).unwrap_or(u64::MAX);
+    let space = space()?;
+    let locked = space.locked_bytes() - space.locked_within(start, end);
+    if locked.saturating_add(end - start) > limit { Err(Errno::ENOMEM) } else { Ok(()) }
+}
+
+/// For what makes a mapping of `len` bytes more: EPERM or EAGAIN if it is to be locked and that is too much.
+pub(super) fn check_new(len: u64, is_locked: bool) -> Result<()> {
+    let space = space()?;
+    if !is_locked && !space.locks_future() {
         return Ok(());
     }
-    if limit == 0 {
-        return Err(Errno::EPERM);
-    }
-    if space()?.locked_bytes().saturating_add(more) > limit { Err(Errno::ENOMEM) } else { Ok(()) }
+    let limit = match limit() {
+        Err(errno) if is_locked => return Err(errno),
+        Err(_) => Some(0),
+        Ok(limit) => limit,
+    };
+    let len = page_up(len).unwrap_or(u64::MAX);
+    let is_too_much = limit.is_some_and(|limit| space.locked_bytes().saturating_add(len) > limit);
+    if is_too_much { Err(Errno::EAGAIN) } else { Ok(()) }
 }

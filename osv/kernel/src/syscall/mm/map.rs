@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{Errno, Fd, Prot, SysResult, general, prot, space};
+use super::{Errno, Fd, Prot, SysResult, general, lock, prot, space};
 use crate::errno::Result;
 use crate::fs::{MountFlags, OpenFile};
 use crate::mem::object::MappingName;
@@ -40,6 +40,7 @@ pub fn mmap(addr: u64, len: u64, protection: u64, flags: u32, fd: Fd, offset: u6
     if flags & general::MAP_HUGETLB != 0 {
         return Err(if flags & general::MAP_ANONYMOUS == 0 { Errno::EINVAL } else { Errno::ENOMEM });
     }
+    lock::check_new(len, request.flags.contains(MapFlags::LOCKED))?;
     space()?.mmap(request)
 }
 

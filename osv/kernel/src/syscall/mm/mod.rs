@@ -4,16 +4,20 @@ mod advise;
 mod brk;
 mod lock;
 mod map;
+mod policy;
 mod protect;
 mod remap;
+mod remote;
 mod sync;
 
 pub use advise::madvise;
 pub use brk::brk;
 pub use lock::{mlock, mlock2, mlockall, munlock, munlockall};
 pub use map::{mmap, munmap};
+pub use policy::{get_mempolicy, mbind, migrate_pages, move_pages, set_mempolicy, set_mempolicy_home_node};
 pub use protect::{mprotect, pkey_alloc, pkey_free, pkey_mprotect};
-pub use remap::mremap;
+pub use remap::{mremap, remap_file_pages};
+pub use remote::{process_madvise, process_vm_readv, process_vm_writev};
 pub use sync::{mincore, msync};
 
 use alloc::sync::Arc;

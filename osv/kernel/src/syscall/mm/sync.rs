@@ -11,6 +11,9 @@ pub fn msync(addr: u64, len: u64, flags: u32) -> SysResult {
     if flags & !known != 0 || flags & both == both || !addr.is_multiple_of(PAGE_SIZE as u64) {
         return Err(Errno::EINVAL);
     }
+    if flags & general::MS_INVALIDATE != 0 && space()?.locked_within(addr, addr.saturating_add(len)) != 0 {
+        return Err(Errno::EBUSY);
+    }
     if flags & general::MS_SYNC == 0 {
         // Changes are in the page cache already, where all see them.
         return space()?.mincore(addr, len).map(|_| 0);
