@@ -11,7 +11,7 @@
 //! # }
 //! ```
 //!
-//! On Linux there is no such log: [`line`] returns [`Error::UNSUPPORTED`], and a span says nothing.
+//! On Linux there is no such log: [`line()`] returns [`Error::UNSUPPORTED`], and a span says nothing.
 
 use alloc::format;
 use core::time::Duration;
