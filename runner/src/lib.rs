@@ -9,6 +9,8 @@ pub mod app;
 pub mod bootable;
 pub mod config;
 pub mod console;
+#[cfg(feature = "cli")]
+pub mod firecracker;
 pub mod image;
 pub mod install;
 pub mod kernel_log;

@@ -195,23 +195,25 @@ impl Vm {
         }
         for word in &self.argv {
             line.push(b' ');
-            let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./,:=+@%".contains(byte);
-            if !word.is_empty() && word.as_bytes().iter().all(is_plain) {
-                line.extend(word.as_bytes());
-                continue;
-            }
-            line.push(b'"');
-            for &byte in word.as_bytes() {
-                match byte {
-                    b'"' | b'\\' | b'$' => line.extend([b'\\', byte]),
-                    b'\n' => line.extend(b"\\n"),
-                    _ => line.push(byte),
-                }
-            }
-            line.push(b'"');
+            line.extend(quoted(word).bytes());
         }
         OsString::from_vec(line)
     }
+}
+
+/// A program's argument as the kernel reads it: in double quotes, with C's escapes.
+pub fn quoted(word: &OsStr) -> String {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./,:=+@%^~".contains(byte);
+    if !word.is_empty() && word.as_bytes().iter().all(is_plain) {
+        return word.to_string_lossy().into_owned();
+    }
+    let escaped = word.as_bytes().iter().map(|&byte| match byte {
+        b'"' | b'\\' | b'$' => format!("\\{}", char::from(byte)),
+        b'\n' => "\\n".to_owned(),
+        b' '..=b'~' => char::from(byte).to_string(),
+        _ => format!("\\x{byte:02x}"),
+    });
+    format!("\"{}\"", escaped.collect::<String>())
 }
 
 fn default_cpus() -> usize {

@@ -208,3 +208,28 @@ fn programs_inside_of_the_kernel() {
         assert_eq!(code, Some(CODE), "{format}: {log}");
     }
 }
+
+/// A program of the crate `osv` boots as its own file, and from each format that it is put into.
+#[test]
+#[ignore = "4 boots"]
+fn programs_that_carry_the_kernel() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let build = Command::new(cargo)
+        .args(["build", "-q", "-p", "osv-examples", "--example", "hello"])
+        .current_dir(workspace)
+        .status();
+    assert!(build.expect("cargo").success());
+    let app = compile::output_dir().parent().expect("the target directory").join("debug/examples/hello");
+    let mut files = vec![app.clone()];
+    for format in ["elf", "bzimage", "multiboot"] {
+        let image = directory().join(format!("app.{format}"));
+        run_osv(&["build", "--format", format, "-o", text(&image), text(&app)]);
+        files.push(image);
+    }
+    for file in files {
+        let (log, code) = boot("q35", &["-kernel", text(&file)]);
+        assert!(log.contains("hello from Linux version"), "{}: {log}", file.display());
+        assert_eq!(code, Some(1), "{}: {log}", file.display());
+    }
+}

@@ -3,10 +3,9 @@
 use super::{Build, Format, ImageCommand, image, kernel};
 use anyhow::{Context as _, Result, anyhow, bail};
 use osv_runner::bootable::{Payload, bzimage, elf, grub, handoff, multiboot, qcow2};
+use osv_runner::vm::quoted;
 use osv_runner::{Outcome, Vm, app};
-use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 /// The start of a bzImage, as an ELF file.
@@ -57,20 +56,6 @@ fn command_line(options: &Build, program: Option<&Path>, has_root: bool) -> Stri
     words.extend(options.program.iter().skip(1).map(|word| quoted(word)));
     words.retain(|word| !word.is_empty());
     words.join(" ")
-}
-
-/// A program's argument as the kernel reads it: in double quotes, with C's escapes.
-fn quoted(word: &OsStr) -> String {
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./,:=+@%^~".contains(byte);
-    if !word.is_empty() && word.as_bytes().iter().all(is_plain) {
-        return word.to_string_lossy().into_owned();
-    }
-    let escaped = word.as_bytes().iter().map(|&byte| match byte {
-        b'"' | b'\\' | b'$' => format!("\\{}", char::from(byte)),
-        b' '..=b'~' => char::from(byte).to_string(),
-        _ => format!("\\x{byte:02x}"),
-    });
-    format!("\"{}\"", escaped.collect::<String>())
 }
 
 fn write(mut payload: Payload, root: Option<&Path>, format: Format, output: &Path) -> Result<(), String> {

@@ -145,6 +145,16 @@ pub struct Build {
     program: Vec<OsString>,
 }
 
+/// Who runs the VM.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Hypervisor {
+    /// QEMU, with KVM where that works
+    #[default]
+    Qemu,
+    /// Firecracker
+    Firecracker,
+}
+
 /// What goes into an image.
 #[derive(Debug, Args)]
 pub struct ImageOptions {
@@ -168,6 +178,9 @@ pub struct VmOptions {
     /// The machine: q35, pc or microvm [default: q35]
     #[arg(long)]
     machine: Option<Machine>,
+    /// The hypervisor: Firecracker runs images only, and prints its configuration with --dry-run
+    #[arg(long, value_enum, default_value_t)]
+    hypervisor: Hypervisor,
     /// End the VM after this many seconds, with status 124 (with --verbose, show what each thread
     /// does by then)
     #[arg(long, value_parser = parse_seconds, value_name = "SECONDS")]

@@ -1,9 +1,9 @@
 //! `osv run`: a program of this machine, in a VM whose root is this machine's file system under an overlay.
 
-use super::{Run, VmOptions, image, kernel};
+use super::{Hypervisor, Run, VmOptions, image, kernel};
 use anyhow::{Context as _, Result, anyhow, bail};
 use osv_runner::config::Config;
-use osv_runner::{Outcome, Vm, app, install, session};
+use osv_runner::{Outcome, Vm, app, firecracker, install, session};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 /// Runs the program as asked.
 pub fn run(options: Run) -> Result<Outcome> {
     let from_env = Config::from_env().map_err(|e| anyhow!(e))?;
-    let mut vm = if options.image || !options.contents.is_empty() {
+    let is_firecracker = options.vm.hypervisor == Hypervisor::Firecracker;
+    let mut vm = if options.image || !options.contents.is_empty() || is_firecracker {
         let mut vm = image_machine(&options)?;
         from_env.apply(&mut vm);
         vm
@@ -37,11 +38,31 @@ pub fn run(options: Run) -> Result<Outcome> {
     for (index, mount) in options.mount.iter().enumerate() {
         add_mount(&mut vm, index, mount)?;
     }
+    if is_firecracker {
+        return run_by_firecracker(vm, &options);
+    }
     if options.vm.dry_run {
         return app::print_command_line(&vm).map_err(|e| anyhow!(e));
     }
     install::ensure_qemu(options.vm.install).map_err(|e| anyhow!(e))?;
     Ok(session::run(&vm)?)
+}
+
+/// Runs a VM whose root is an image by Firecracker, or prints its configuration.
+fn run_by_firecracker(mut vm: Vm, options: &Run) -> Result<Outcome> {
+    if !vm.shares.is_empty() {
+        bail!("Firecracker shares no directories: put files into the image by --file");
+    }
+    // All that is said goes through the log, the environment through the command line.
+    vm.options.retain(|option| option != "--quiet");
+    for assignment in &options.env {
+        vm.option("--env", assignment);
+    }
+    if options.vm.dry_run {
+        print!("{}", firecracker::configuration(&vm).map_err(|e| anyhow!(e))?);
+        return Ok(Outcome::Exited(0));
+    }
+    firecracker::run(&vm).map_err(|e| anyhow!(e))
 }
 
 /// A VM with the built-in kernel, which runs what the options say.
@@ -82,7 +103,7 @@ fn image_machine(options: &Run) -> Result<Vm> {
     if let Some(program) = program {
         vm.option("--exe", program);
     }
-    if options.disk {
+    if options.disk || options.vm.hypervisor == Hypervisor::Firecracker {
         vm.option("--rootfs", "erofs:vda");
         vm.disks.push(image);
         return Ok(vm);

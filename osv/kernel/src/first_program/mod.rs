@@ -27,7 +27,7 @@ use crate::process::session::Terminal;
 use crate::process::status::ExitStatus;
 use crate::process::{ADDR_NO_RANDOMIZE, embedded};
 use crate::sched::{Deadline, WaitQueue};
-use crate::{error, kprintln};
+use crate::{error, info, kprintln};
 
 /// The exit status of the VM when the first program cannot be started, as a shell's: not found, or not executable.
 const NOT_FOUND: u8 = 127;
@@ -210,6 +210,9 @@ fn end(line: &str, code: u8) -> ! {
         // The runner may be gone; then nobody is left to tell.
         let _ = control.write_all(line.as_bytes());
         control.flush();
+    } else {
+        // Hypervisors that take no exit code have their log read.
+        info!("the program ended: {}", line.trim_end());
     }
     power::power_off(code)
 }
