@@ -13,8 +13,10 @@ mod deviations;
 pub mod fixture;
 mod host;
 mod suite;
+mod terminal;
 mod transcript;
 mod vm;
 
 pub use suite::{Case, Suite};
+pub use terminal::Terminal;
 pub use vm::{osv, run_with_timeout};
