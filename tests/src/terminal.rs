@@ -67,8 +67,8 @@ impl Terminal {
                 return Ok(());
             }
             match self.output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(bytes) => self.note(&bytes),
-                Err(_) => bail!("{text:?} does not appear; this does:\n{}", self.seen),
+                Ok(bytes) if Instant::now() < deadline => self.note(&bytes),
+                _ => bail!("{text:?} does not appear; this does:\n{}", self.seen),
             }
         }
     }
