@@ -7,7 +7,7 @@ use osv_tests::{Case, Suite};
 #[test]
 fn threads_and_rights() {
     let mut suite = Suite::new("rights", &["--cpus", "2"]);
-    for name in ["accounting", "lifecycle", "locking", "privileges", "seccomp"] {
+    for name in ["accounting", "lifecycle", "locking", "privileges", "remote", "seccomp"] {
         let program = gcc(&format!("{name}.c"), name, &["-O1", "-pthread"]).expect("a program that compiles");
         suite.add(Case::program(name, &program, &[]).seconds(120));
     }

@@ -334,12 +334,14 @@ fn pick_next(queue: &mut Queue, previous: &'static Thread) -> &'static Thread {
     if previous.state() == State::Runnable {
         let may_stay = previous.affinity().contains(arch::cpu_id());
         let place = place_of(previous);
-        if may_stay && place < RANKS && queue.accounted_ns - queue.fair_ns > MOST_REAL_TIME_NS {
-            if let Some(other) = queue.waiting.take(|other| other.get().effective_priority() == 0) {
-                increase(&previous.involuntary_switches, 1);
-                queue.waiting.push(ThreadRef(NonNull::from(previous)), place);
-                return other.get();
-            }
+        if may_stay
+            && place < RANKS
+            && queue.accounted_ns.saturating_sub(queue.fair_ns) > MOST_REAL_TIME_NS
+            && let Some(other) = queue.waiting.take(|other| other.get().effective_priority() == 0)
+        {
+            increase(&previous.involuntary_switches, 1);
+            queue.waiting.push(ThreadRef(NonNull::from(previous)), place);
+            return other.get();
         }
         if may_stay && queue.waiting.least().is_none_or(|least| stays_before(previous, place, least)) {
             return previous;
