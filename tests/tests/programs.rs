@@ -243,6 +243,7 @@ fn system_calls() {
         "sysvipc",
         "mqueue",
         "memory",
+        "remap",
     ];
     for name in programs {
         let program = built(gcc(&format!("{name}.c"), name, &["-pthread"]));

@@ -23,6 +23,11 @@ pub trait PageSource: Send + Sync {
         Err(Errno::ENODEV)
     }
 
+    /// Whether [`PageSource::page`] may wait for storage: then faults call it first without holding the areas' lock.
+    fn is_slow(&self) -> bool {
+        false
+    }
+
     /// The frame of page `index` if it can be had at once, without sleeping or allocating.
     fn cached(&self, _index: u64) -> Option<Frame> {
         None

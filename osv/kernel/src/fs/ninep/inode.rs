@@ -284,6 +284,10 @@ impl PageSource for NinePInode {
         Ok(frame)
     }
 
+    fn is_slow(&self) -> bool {
+        true
+    }
+
     fn cached(&self, index: u64) -> Option<Frame> {
         self.cache.get(index)
     }

@@ -566,12 +566,16 @@ impl Inode for RamInode {
     }
 
     fn add_seals(&self, seals: u32) -> Result<()> {
+        let is_closed = |present: u32| present & general::F_SEAL_SEAL != 0;
+        if self.state.lock().seals.is_some_and(is_closed) {
+            return Err(Errno::EPERM);
+        }
         if seals & general::F_SEAL_WRITE != 0 && self.mappers.has_writers() {
             return Err(Errno::EBUSY);
         }
         let mut state = self.state.lock();
         let present = state.seals.as_mut().ok_or(Errno::EINVAL)?;
-        if *present & general::F_SEAL_SEAL != 0 {
+        if is_closed(*present) {
             return Err(Errno::EPERM);
         }
         *present |= seals;

@@ -1,5 +1,6 @@
 //! Page faults: giving a page to an address that an area allows.
 
+use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use super::vma::{Area, AreaFlags, Prot};
@@ -8,6 +9,7 @@ use crate::errno::{Errno, Result};
 use crate::mem::frame::{BigFrame, Frame};
 use crate::mem::kernel_map;
 use crate::mem::layout::USER_END;
+use crate::mem::object::PageSource;
 use crate::mem::paging::{Entry, Flags, Found, Slot, TABLE_BYTES};
 use crate::mem::tlb;
 use crate::sched::relax;
@@ -79,16 +81,38 @@ impl AddressSpace {
             return Err(Fault::NotMapped);
         }
         let page = addr & !(PAGE - 1);
-        {
+        let slow = {
             let areas = self.areas.read();
-            if let Some(area) = areas.vmas.find(page) {
-                return self.fault_in(area, page, access);
+            match areas.vmas.find(page) {
+                Some(area) => match self.slow_page(area, page) {
+                    None => return self.fault_in(area, page, access),
+                    slow => slow,
+                },
+                None => None,
             }
+        };
+        if let Some((source, index)) = slow {
+            // The frame stays in the cache as long as it is held here; errors come again, and are told, below.
+            let _frame = source.page(index, false);
+            let areas = self.areas.read();
+            let area = areas.vmas.find(page).ok_or(Fault::NotMapped)?;
+            return self.fault_in(area, page, access);
         }
         self.grow_stack(page)?;
         let areas = self.areas.read();
         let area = areas.vmas.find(page).ok_or(Fault::NotMapped)?;
         self.fault_in(area, page, access)
+    }
+
+    /// The page of a file behind `page`, if it has yet to be read from storage. That takes long, so nobody shall wait for
+    /// the areas' lock meanwhile.
+    #[inline]
+    fn slow_page(&self, area: &Area, page: u64) -> Option<(Arc<dyn PageSource>, u64)> {
+        let source = &area.file.as_ref().filter(|file| file.source.is_slow())?.source;
+        let index = area.page_index(page);
+        let is_there = matches!(self.tables.find(page), Found::Page(slot) if !slot.get().is_empty());
+        let is_past_end = index >= source.size().div_ceil(PAGE);
+        (!is_there && !is_past_end && source.cached(index).is_none()).then(|| (source.clone(), index))
     }
 
     /// Lets an area that grows down reach `page`, if the next one above is such, and may.

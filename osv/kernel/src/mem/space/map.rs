@@ -97,7 +97,10 @@ impl AddressSpace {
             request.file = Some(FilePart::new(Arc::new(SharedMemory::new(len)), Some(name), 0));
         }
         check_file(&request, len)?;
-        check_commit(&request, len)?;
+        let mut counted = AreaFlags::empty();
+        counted.set(AreaFlags::SHARED, request.flags.contains(MapFlags::SHARED));
+        counted.set(AreaFlags::NO_RESERVE, request.flags.contains(MapFlags::NO_RESERVE));
+        check_commit(request.prot, counted, len)?;
         let mut populates = request.flags.contains(MapFlags::POPULATE) && !request.flags.contains(MapFlags::NON_BLOCK);
         let addr = {
             let mut areas = self.areas.write();
@@ -289,13 +292,8 @@ fn check_file(request: &MapRequest, len: u64) -> Result<()> {
 pub static ALWAYS_OVERCOMMITS: AtomicBool = AtomicBool::new(false);
 
 /// Linux' heuristic overcommit: ENOMEM only for what could never be there at once.
-fn check_commit(request: &MapRequest, len: u64) -> Result<()> {
-    if ALWAYS_OVERCOMMITS.load(Ordering::Relaxed) {
-        return Ok(());
-    }
-    let is_private_writable = request.prot.contains(Prot::WRITE) && !request.flags.contains(MapFlags::SHARED);
-    if is_private_writable && !request.flags.contains(MapFlags::NO_RESERVE) && len / PAGE > pool::total() as u64 {
-        return Err(Errno::ENOMEM);
-    }
-    Ok(())
+pub(super) fn check_commit(prot: Prot, flags: AreaFlags, len: u64) -> Result<()> {
+    let is_counted = prot.contains(Prot::WRITE) && !flags.intersects(AreaFlags::SHARED | AreaFlags::NO_RESERVE);
+    let is_too_much = is_counted && len / PAGE > pool::total() as u64;
+    if is_too_much && !ALWAYS_OVERCOMMITS.load(Ordering::Relaxed) { Err(Errno::ENOMEM) } else { Ok(()) }
 }

@@ -4,7 +4,8 @@ use alloc::sync::Arc;
 
 use bitflags::bitflags;
 
-use super::map::{check_fixed, find_place};
+use super::fault::Populate;
+use super::map::{check_commit, check_fixed, find_place};
 use super::vma::{Area, AreaFlags};
 use super::{AddressSpace, Areas, PAGE};
 use crate::errno::{Errno, Result};
@@ -44,6 +45,18 @@ pub struct RemapRequest {
 impl AddressSpace {
     /// Moves or resizes a mapping and returns where it is then. The errors are mremap(2)'s.
     pub fn mremap(self: &Arc<Self>, request: RemapRequest) -> Result<u64> {
+        let addr = self.move_or_resize(request)?;
+        let locked = AreaFlags::LOCKED | AreaFlags::LOCKED_ON_FAULT;
+        let is_populated = |area: &Area| area.flags.intersection(locked) == AreaFlags::LOCKED;
+        let has_grown = request.new_len > request.old_len;
+        if has_grown && self.areas.read().vmas.find(addr).is_some_and(is_populated) {
+            // What cannot be had now comes, or fails, when it is touched.
+            let _ = self.populate(addr, addr.saturating_add(request.new_len), Populate::Own);
+        }
+        Ok(addr)
+    }
+
+    fn move_or_resize(self: &Arc<Self>, request: RemapRequest) -> Result<u64> {
         let RemapRequest { addr, flags, new_addr, .. } = request;
         let is_fixed = flags.contains(RemapFlags::FIXED);
         let keeps_old = flags.contains(RemapFlags::DONT_UNMAP);
@@ -86,6 +99,7 @@ impl AddressSpace {
         let more = if keeps_old { new_len } else { new_len.saturating_sub(old_len) };
         self.check_limit(&areas, more)?;
         self.check_data_limit(&areas, more, part.prot, part.flags)?;
+        check_commit(part.prot, part.flags, more)?;
         if !is_fixed && !keeps_old && old_len != 0 && self.grow_in_place(&mut areas, &part, new_len)? {
             return Ok(addr);
         }
