@@ -87,7 +87,7 @@ fn values(token: TokenTree) -> Option<Vec<String>> {
 
 /// What a literal means: a number, or a string by the rules of TOML's basic strings, which are those of Rust
 /// for all that can be in a path or a size.
-fn text(literal: &Literal) -> Option<String> {
+pub fn text(literal: &Literal) -> Option<String> {
     let source = literal.to_string();
     if source.starts_with(|c: char| c.is_ascii_digit()) {
         return Some(source.replace('_', ""));

@@ -10,6 +10,7 @@
 mod arguments;
 mod bundle;
 mod metadata;
+mod test;
 
 use std::path::{Path, PathBuf};
 
@@ -49,6 +50,17 @@ fn call_of_main() -> TokenStream {
 #[proc_macro]
 pub fn configure(arguments: TokenStream) -> TokenStream {
     configuration(arguments).unwrap_or_else(Complaint::into_tokens)
+}
+
+/// A test in a VM of its own: one that hangs or crashes the machine fails alone.
+///
+/// Besides `memory`, `cpus`, `machine` and `kernel_args` it takes `timeout = 10`, in seconds (60 by default). The test
+/// may return a `Result` and have the attributes of a `#[test]`.
+///
+/// In a test program that has such tests the harness runs on Linux, and so do tests with a plain `#[test]`.
+#[proc_macro_attribute]
+pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    test::expand(arguments, item).unwrap_or_else(Complaint::into_tokens)
 }
 
 /// The attribute stands on a function that can be the program's `main`.
@@ -132,7 +144,7 @@ impl Wishes {
         match key.replace('_', "-").as_str() {
             "files" => self.files.extend(values),
             "kernel-args" => self.settings.push(("kernel-args".into(), values.join(" "))),
-            key @ ("memory" | "cpus" | "machine") => match values.as_slice() {
+            key @ ("memory" | "cpus" | "machine" | "timeout") => match values.as_slice() {
                 [value] => self.settings.push((key.into(), value.clone())),
                 _ => return Err(format!("`{key}` takes one value")),
             },

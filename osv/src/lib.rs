@@ -21,6 +21,9 @@
 //! the environment (`OSV_MEMORY`, `OSV_CPUS`, `OSV_MACHINE`, `OSV_KERNEL_ARGS`, `OSV_TIMEOUT`, `OSV_VERBOSE`,
 //! `OSV_GDB`, `OSV_DRY_RUN`) and the options of the command `osv run` override them.
 //!
+//! # Tests
+//! All `#[test]`s of a program share one VM. [`#[osv::test]`](macro@test) gives a test one of its own.
+//!
 //! # The machine itself
 //! What std has no name for: [`hypervisor`], [`boot_time`], [`memory`], [`cpus`], [`cmdline`], [`power_off`], the
 //! kernel's log ([`trace`]), and [`io`], whose types have the traits of `embedded-io`.
@@ -52,6 +55,8 @@ mod kernel;
 mod machine;
 #[cfg(not(feature = "std"))]
 mod no_std;
+#[cfg(feature = "std")]
+mod test;
 pub mod trace;
 
 pub use machine::{
@@ -59,6 +64,8 @@ pub use machine::{
 };
 #[cfg(not(feature = "std"))]
 pub use no_std::{Arguments, Termination, args};
+#[cfg(feature = "std")]
+pub use osv_macros::test;
 pub use osv_macros::{configure, main};
 
 /// Prints to standard output, as std's macro, in programs with std and without.
@@ -91,6 +98,8 @@ macro_rules! eprintln {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::io::print;
+    #[cfg(feature = "std")]
+    pub use crate::test::Test;
 
     /// Puts a piece of configuration into the program's file.
     #[doc(hidden)]

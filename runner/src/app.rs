@@ -13,7 +13,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::outcome::Outcome;
 use crate::qemu::{self, Wiring};
 use crate::vm::Vm;
@@ -32,10 +32,11 @@ pub fn is_guest() -> bool {
 }
 
 /// Launches a VM of this process's own file, and ends the process as the program in the VM has ended.
-/// Returns if the program is to run on Linux: with `OSV_NATIVE=1`, or when a test runner asks for the list
-/// of tests, which is the same anywhere.
+/// Returns if the program is to run on Linux: with `OSV_NATIVE=1`, when a test runner asks for the list of tests, which
+/// is the same anywhere, or when it is a harness whose tests have a VM each.
 pub fn launch_unless_native(symbols: PathBuf) {
-    if sys::is_set("OSV_NATIVE") || env::args_os().skip(1).any(|argument| argument == "--list") {
+    let is_native = sys::is_set("OSV_NATIVE") || env::args_os().skip(1).any(|argument| argument == "--list");
+    if is_native || is_harness_apart() {
         return;
     }
     sys::prepare_process();
@@ -47,6 +48,12 @@ pub fn launch_unless_native(symbols: PathBuf) {
 pub fn launch_file(exe: PathBuf, argv: Vec<OsString>, symbols: PathBuf) -> ! {
     sys::prepare_process();
     end(launch(Some(exe), argv, symbols))
+}
+
+/// Whether this process is the harness of tests that have a VM each, and not the start of such a VM.
+fn is_harness_apart() -> bool {
+    let config = || read_config(&File::open("/proc/self/exe").ok()?).ok()?;
+    !sys::is_set("OSV_TEST_APART") && config().is_some_and(|config| config.has_tests_apart)
 }
 
 fn end(result: Result<Outcome, String>) -> ! {
@@ -76,10 +83,9 @@ fn launch(file: Option<PathBuf>, argv: Vec<OsString>, symbols: PathBuf) -> Resul
     vm.kernel = PathBuf::from(sys::fd_path(file.as_raw_fd()));
     vm.symbols = Some(symbols);
     config.apply(&mut vm);
-    if let Some(seconds) = sys::var("OSV_TIMEOUT") {
-        vm.timeout = Some(config::parse_seconds(&seconds)?);
+    if let Some(port) = sys::var("OSV_GDB").and_then(|port| port.parse().ok()) {
+        vm.wait_for_debugger(port);
     }
-    vm.gdb_port = sys::var("OSV_GDB").and_then(|port| port.parse().ok());
     if sys::is_set("OSV_DRY_RUN") {
         vm.kernel = exe;
         return print_command_line(&vm);

@@ -19,6 +19,10 @@ pub struct Config {
     pub machine: Option<Machine>,
     /// Further options for the kernel.
     pub kernel_args: Vec<String>,
+    /// End the VM after this time.
+    pub timeout: Option<Duration>,
+    /// The program is a test program whose tests have a VM each: its harness runs on Linux.
+    pub has_tests_apart: bool,
 }
 
 impl Config {
@@ -46,6 +50,7 @@ impl Config {
             ("OSV_CPUS", "cpus"),
             ("OSV_MACHINE", "machine"),
             ("OSV_KERNEL_ARGS", "kernel-args"),
+            ("OSV_TIMEOUT", "timeout"),
         ] {
             if let Some(value) = sys::var(name) {
                 config.set(key, &value).map_err(|e| format!("{name}: {e}"))?;
@@ -60,7 +65,9 @@ impl Config {
             "cpus" => self.cpus = Some(parse_cpus(value)?),
             "machine" => self.machine = Some(value.parse()?),
             "kernel-args" => self.kernel_args.extend(value.split_ascii_whitespace().map(str::to_owned)),
-            _ => return Err(format!("a VM has no `{key}`: there are memory, cpus, machine and kernel-args")),
+            "timeout" => self.timeout = Some(parse_seconds(value)?),
+            "tests" if value == "apart" => self.has_tests_apart = true,
+            _ => return Err(format!("a VM has no `{key}`: there are memory, cpus, machine, kernel-args and timeout")),
         }
         Ok(())
     }
@@ -71,6 +78,7 @@ impl Config {
         self.memory = other.memory.or(self.memory);
         self.cpus = other.cpus.or(self.cpus);
         self.machine = other.machine.or(self.machine);
+        self.timeout = other.timeout.or(self.timeout);
         self.kernel_args.extend(other.kernel_args);
         self
     }
@@ -80,6 +88,7 @@ impl Config {
         vm.memory = self.memory.unwrap_or(vm.memory);
         vm.cpus = self.cpus.unwrap_or(vm.cpus);
         vm.machine = self.machine.unwrap_or(vm.machine);
+        vm.timeout = self.timeout.or(vm.timeout);
         for argument in &self.kernel_args {
             vm.option(argument, "");
         }

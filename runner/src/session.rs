@@ -80,6 +80,9 @@ pub fn run(vm: &Vm) -> io::Result<Outcome> {
     if vm.is_verbose {
         eprintln!("{}", qemu::quoted(&program, &arguments));
     }
+    if let Some(line) = debugger_line(vm) {
+        eprintln!("osv: the VM waits for a debugger: {line}");
+    }
     let (events, inbox) = mpsc::channel();
     watch_signals(&events)?;
     let (stderr, their_stderr) = io::pipe()?;
@@ -118,6 +121,20 @@ pub fn run(vm: &Vm) -> io::Result<Outcome> {
     drop(raw);
     let complaints = complaints.join().unwrap_or_default();
     Ok(end.judge(crash, &complaints))
+}
+
+/// The line that attaches gdb with the symbols of kernel and program, which lies where `--no-aslr` puts it.
+fn debugger_line(vm: &Vm) -> Option<String> {
+    const PIE_BASE: &str = "0x555555554000";
+    let port = vm.gdb_port?;
+    let symbols = vm.symbols.as_ref()?.display().to_string();
+    let exe = vm.options.iter().find_map(|option| option.to_str()?.strip_prefix("--exe="));
+    let program = exe.map_or_else(String::new, |exe| {
+        let is_pie = File::open(exe).is_ok_and(|file| sys::is_relocatable(&file));
+        let offset = if is_pie { format!(" -o {PIE_BASE}") } else { String::new() };
+        format!(" -ex 'add-symbol-file {exe}{offset}'")
+    });
+    Some(format!("gdb -ex 'set confirm off' {symbols}{program} -ex 'target remote :{port}' -ex 'hbreak kernel_main'"))
 }
 
 /// What a kernel that was cut off when it was loaded could not say.

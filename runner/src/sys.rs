@@ -6,6 +6,7 @@ use std::io;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -29,6 +30,13 @@ pub fn is_osv() -> bool {
     // SAFETY: the kernel ends each field with a NUL, and a zeroed field is one.
     let release = unsafe { CStr::from_ptr(name.release.as_ptr()) };
     release.to_bytes().ends_with(b"-osv")
+}
+
+/// Whether an ELF file is a program that can lie anywhere (ET_DYN).
+pub fn is_relocatable(file: &File) -> bool {
+    const ET_DYN: u16 = 3;
+    let mut header = [0; 18];
+    file.read_exact_at(&mut header, 0).is_ok() && u16::from_le_bytes([header[16], header[17]]) == ET_DYN
 }
 
 /// A file in memory with `contents`, at its start, which a child process inherits.

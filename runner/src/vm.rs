@@ -161,6 +161,12 @@ impl Vm {
         self.options.push(option);
     }
 
+    /// Lets the VM wait for a debugger on this TCP port, with programs where it expects them.
+    pub fn wait_for_debugger(&mut self, port: u16) {
+        self.gdb_port = Some(port);
+        self.option("--no-aslr", "");
+    }
+
     /// Shares `path` under `tag` and has the kernel mount it at `at`.
     pub fn mount(&mut self, tag: &str, path: PathBuf, at: &OsStr, is_writable: bool) {
         let mut value = OsString::from(format!("9p,{tag},"));

@@ -80,7 +80,9 @@ fn build_osv() -> Result<PathBuf> {
     }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build.args(["build", "-q", "-p", "osv-runner", "--bin", "osv"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    build
+        .args(["build", "-q", "-p", "osv-runner", "--bin", "osv", "--bin", "cargo-osv"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
     ensure!(build.status().context("running cargo")?.success(), "{build:?} failed");
     let target = crate::compile::output_dir();
     Ok(target.parent().context("a target directory")?.join("debug/osv"))

@@ -249,6 +249,56 @@ fn kernel_size(file: &Path) -> u64 {
     headers.clone().find(|&at| bytes[at] == 1 && word(at + 24) == 1 << 20).map(|at| word(at + 32)).unwrap()
 }
 
+/// Each test is told apart, whatever it does to its VM; `cargo nextest` is asked where it is installed.
+#[test]
+fn tests_have_a_vm_each() {
+    let user = Crate::new("apart", "apart", &[("lib.rs", "src/lib.rs")]);
+    let mut tools = vec![vec!["test", "--lib"]];
+    if Command::new("cargo-nextest").arg("--version").output().is_ok() {
+        tools.push(vec!["nextest", "run", "--no-fail-fast"]);
+    }
+    for tool in tools {
+        let mut command = user.cargo(&tool);
+        command.env_remove("OSV_TIMEOUT");
+        let done = run_with_timeout(command, LIMIT).unwrap();
+        let told = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
+        assert_ne!(done.code, Some(0), "{told}");
+        assert!(told.contains("4 passed") && told.contains("3 failed"), "{told}");
+        for word in ["a word before the end", "took too long", "exit status: 9"] {
+            assert!(told.contains(word), "{word}: {told}");
+        }
+    }
+}
+
+#[test]
+fn a_crate_is_made_and_packs_files() {
+    let user = Crate::new("made", "basic", &[]);
+    let osv = osv_tests::osv().unwrap().with_file_name("cargo-osv");
+    let command = |words: &[&str], dir: &Path| {
+        let output = Command::new(&osv).arg("osv").args(words).current_dir(dir).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    for (name, option, says) in [("with", "", "hello from "), ("without", "--no-std", "hello from ")] {
+        let words = [&["new", name][..], &[option][usize::from(option.is_empty())..]].concat();
+        command(&words, &user.dir);
+        let dir = user.dir.join(name);
+        fs::write(dir.join("packed"), "a packed file").unwrap();
+        command(&["bundle", "packed:/etc/packed"], &dir);
+        let mut run = user.cargo(&["run", "-q"]);
+        let done = run_with_timeout(
+            {
+                run.current_dir(&dir);
+                run
+            },
+            LIMIT,
+        )
+        .unwrap();
+        assert!(String::from_utf8_lossy(&done.stdout).starts_with(says), "{}", String::from_utf8_lossy(&done.stderr));
+        let manifest = fs::read_to_string(dir.join("Cargo.toml")).unwrap();
+        assert!(manifest.contains("files = [\"packed:/etc/packed\"]"), "{manifest}");
+    }
+}
+
 /// The command as cargo's runner, for a crate that has never heard of osv and links dynamically.
 #[test]
 fn strangers_run_by_the_command() {

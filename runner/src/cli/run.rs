@@ -119,8 +119,10 @@ impl VmOptions {
         vm.memory = self.memory.unwrap_or(vm.memory);
         vm.cpus = self.cpus.unwrap_or(vm.cpus);
         vm.machine = self.machine.unwrap_or(vm.machine);
-        vm.timeout = self.timeout;
-        vm.gdb_port = self.gdb;
+        vm.timeout = self.timeout.or(vm.timeout);
+        if let Some(port) = self.gdb {
+            vm.wait_for_debugger(port);
+        }
         vm.is_verbose |= self.verbose;
         for (name, is_asked) in [("--strace", self.strace), ("--bootchart", self.bootchart)] {
             if is_asked {
