@@ -237,6 +237,16 @@ static void print_all(char **argv) {
     for (char **variable = environ; *variable; variable++) printf("  env <%s>\n", *variable);
 }
 
+/* A directory of /proc says which process, too, but only where a signal is sent. */
+static void proc_directories(void) {
+    SECTION("directories of /proc as pidfds");
+    int fd = open("/proc/self", O_RDONLY | O_DIRECTORY), below = open("/proc/self/fd", O_RDONLY | O_DIRECTORY);
+    TRY(syscall(SYS_pidfd_send_signal, fd, 0, NULL, 0));
+    TRY(syscall(SYS_pidfd_send_signal, below, 0, NULL, 0));
+    close(fd);
+    close(below);
+}
+
 int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOFBF, 65536);
     if (argc > 1 && !strncmp(argv[1], "--print", 7)) return print_all(argv), 0;
@@ -258,5 +268,6 @@ int main(int argc, char **argv) {
     spawns();
     groups();
     endings();
+    proc_directories();
     return 0;
 }

@@ -11,6 +11,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::any::Any;
 use core::fmt;
 
 use super::{
@@ -255,6 +256,13 @@ impl<C: Context> Directory<C> {
         children: Option<&'static dyn Children<C>>,
     ) -> Arc<Self> {
         Arc::new(Directory { entries, children, mode: 0o555, volume, context, ino })
+    }
+
+    /// The context of the directory that `inode` is, if it is one with just these entries.
+    pub fn context_of<'a>(inode: &'a dyn Inode, entries: &'static [Entry<C>]) -> Option<&'a C> {
+        let inode: &dyn Any = inode;
+        let directory = inode.downcast_ref::<Directory<C>>()?;
+        core::ptr::eq(directory.entries, entries).then_some(&directory.context)
     }
 
     fn list_table(&self, cookie: u64, emit: &mut dyn FnMut(DirEntry<'_>) -> bool) -> bool {

@@ -22,6 +22,7 @@ mod sysvipc;
 mod terminals;
 
 pub use load::load_averages;
+pub use process::process_of;
 pub use status::cpu_list;
 
 use alloc::sync::Arc;

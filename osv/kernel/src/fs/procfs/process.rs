@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use super::{descriptors, maps, memory_file, mounts, net, pagemap, stat, status};
 use crate::errno::{Errno, Result};
 use crate::fs::generated::{Children, Context, Directory, Entry, Text, Volume, parse_number, parse_written};
-use crate::fs::{FileType, FsContext, Inode, PathRef};
+use crate::fs::{FileType, FsContext, Inode, OpenFile, PathRef};
 use crate::mem::space::AddressSpace;
 use crate::mem::user::Dest;
 use crate::process::{Process, Task, current_task, oom, tree, try_current_task};
@@ -144,6 +144,12 @@ impl Children<()> for Processes {
         }
         Ok(())
     }
+}
+
+/// The process whose directory `/proc/PID` is open as `file`.
+pub fn process_of(file: &OpenFile) -> Option<Arc<Process>> {
+    let subject = Directory::<Subject>::context_of(&**file.inode()?, PROCESS)?;
+    Some(Arc::clone(&subject.process))
 }
 
 /// The tasks in `/proc/PID/task`.

@@ -3,7 +3,7 @@
 use linux_raw_sys::general as linux;
 
 use crate::errno::Errno;
-use crate::fs::{OpenFile, OpenFlags};
+use crate::fs::{OpenFile, OpenFlags, procfs};
 use crate::mem::user::UserPtr;
 use crate::process::limits::Resource;
 use crate::process::pidfd::PidFd;
@@ -33,7 +33,9 @@ pub fn pidfd_send_signal(fd: Fd, signal: u32, info: UserPtr<[u8; USER_SIZE]>, fl
     if flags != 0 {
         return Err(Errno::EINVAL);
     }
-    let process = PidFd::process_of(&*current_task().files().get(fd.0)?)?;
+    let file = current_task().files().get(fd.0)?;
+    // A directory of /proc is as good here as a pidfd.
+    let process = PidFd::process_of(&file).or_else(|errno| procfs::process_of(&file).ok_or(errno))?;
     let signal = parse_signal(signal)?;
     let sender = current_process();
     let uid = current_task().credentials().user.real;
