@@ -104,17 +104,16 @@ impl Battery {
         if std::env::var_os("OSV_SUITES_KEEP").is_some()
             && let Ok(kept) = fs::read_to_string(&log)
         {
-            let results = parse(&kept);
+            let results = parse(&kept, items);
             if items.iter().all(|item| has_ended(&results, item)) {
-                let asked: BTreeSet<&str> = items.iter().map(|item| name_of(item)).collect();
-                return Ok(results.into_iter().filter(|((item, _), _)| asked.contains(item.as_str())).collect());
+                return Ok(results);
             }
         }
         let (program, arguments) = self.script.split_first().context("a script")?;
         let mut command = Command::new(program);
         command.args(arguments).args(items);
         let text = run_and_log(command, &log, items.len())?;
-        let results = parse(&text);
+        let results = parse(&text, items);
         let missing = items.iter().find(|item| !has_ended(&results, item));
         ensure!(missing.is_none(), "{missing:?} did not end on the host: see {}", log.display());
         Ok(results)
@@ -132,7 +131,7 @@ impl Battery {
             let mut command = Command::new(&osv);
             command.args(["run", "--verbose", "--timeout", &seconds(left.len()).to_string()]);
             command.args(&self.options).args(more.split_whitespace()).arg("--").args(&self.script).args(&left);
-            let found = parse(&run_and_log(command, &log, left.len())?);
+            let found = parse(&run_and_log(command, &log, left.len())?, &left);
             let victim = left.iter().find(|item| !has_ended(&found, item)).unwrap_or(next).clone();
             let is_complete = left.iter().all(|item| has_ended(&found, item));
             results.extend(found);
@@ -190,13 +189,15 @@ fn run_and_log(command: Command, log: &Path, items: usize) -> Result<String> {
     Ok(stdout.into_owned())
 }
 
-fn parse(text: &str) -> Results {
+/// The results of `items` in what a script printed; a test's own output may have lines that look like one.
+fn parse(text: &str, items: &[String]) -> Results {
+    let asked: BTreeSet<&str> = items.iter().map(|item| name_of(item)).collect();
     let result = |line: &str| {
         let (item, rest) = line.trim_end().strip_prefix("@@ ")?.split_once(' ')?;
         let (test, outcome) = rest.rsplit_once(' ')?;
         Some(((item.to_owned(), test.to_owned()), outcome.to_owned()))
     };
-    text.lines().filter_map(result).collect()
+    text.lines().filter_map(result).filter(|((item, _), _)| asked.contains(item.as_str())).collect()
 }
 
 /// Where the two do not agree: item, test, and both outcomes in words.
@@ -214,15 +215,17 @@ mod tests {
 
     #[test]
     fn results_stand_in_marked_lines() {
-        let results = parse("noise\n@@ test_os FileTests.test_read ok\n@@ broken\n@@ test_os end exit-0\n");
+        let text = "noise\n@@ test_os FileTests.test_read ok\n@@ broken\n@@ -160,7 +160,7 @@\n@@ test_os end exit-0\n";
+        let results = parse(text, &["test_os:20".to_owned()]);
         assert_eq!(results.len(), 2);
         assert_eq!(results[&("test_os".to_owned(), "FileTests.test_read".to_owned())], "ok");
     }
 
     #[test]
     fn what_one_side_lacks_differs() {
-        let host = parse("@@ a one ok\n@@ a two ok\n@@ a end exit-0\n");
-        let vm = parse("@@ a one ok\n@@ a end exit-1\n");
+        let items = ["a".to_owned()];
+        let host = parse("@@ a one ok\n@@ a two ok\n@@ a end exit-0\n", &items);
+        let vm = parse("@@ a one ok\n@@ a end exit-1\n", &items);
         let found = differences(&host, &vm);
         assert_eq!(found[&("a".to_owned(), "two".to_owned())], "on Linux ok, on osv nothing");
         assert_eq!(found[&("a".to_owned(), "end".to_owned())], "on Linux exit-0, on osv exit-1");
