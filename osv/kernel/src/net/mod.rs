@@ -27,6 +27,8 @@ bitflags::bitflags! {
     /// Flags of the sending and receiving calls that matter here, in Linux' bits.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct MessageFlags: u32 {
+        /// Data out of band: there is none here.
+        const OOB = 0x1;
         /// Look, but leave the data.
         const PEEK = 0x2;
         /// Control data did not fit.

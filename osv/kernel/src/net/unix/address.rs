@@ -6,7 +6,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use super::Endpoint;
+use super::{Endpoint, Kind};
 use crate::errno::{Errno, Result};
 use crate::fs::{Access, Caller, FileType, NewKind, Start};
 use crate::net::abi::AF_UNIX;
@@ -60,8 +60,8 @@ fn with_family(rest: &[&[u8]]) -> Vec<u8> {
 pub(super) enum Key {
     /// Device and inode of the socket's file.
     Inode(u64, u64),
-    /// Its abstract name.
-    Abstract(Vec<u8>),
+    /// Its abstract name, of which each kind of socket has its own.
+    Abstract(Kind, Vec<u8>),
 }
 
 static BOUND: Mutex<BTreeMap<Key, Weak<Endpoint>>> = Mutex::new(BTreeMap::new());
@@ -88,7 +88,7 @@ fn bind_path(endpoint: &Arc<Endpoint>, path: &[u8]) -> Result<(Key, Vec<u8>)> {
 }
 
 fn bind_abstract(endpoint: &Arc<Endpoint>, name: &[u8]) -> Result<(Key, Vec<u8>)> {
-    let key = Key::Abstract(name.to_vec());
+    let key = Key::Abstract(endpoint.kind, name.to_vec());
     let mut bound = BOUND.lock();
     if bound.get(&key).is_some_and(|other| other.strong_count() != 0) {
         return Err(Errno::EADDRINUSE);
@@ -124,10 +124,10 @@ pub(super) fn unbind(key: &Key, endpoint: &Endpoint) {
 }
 
 /// The socket that is bound to `address`. ECONNREFUSED if there is a file but no socket behind it any more.
-pub(super) fn find(address: &[u8]) -> Result<Arc<Endpoint>> {
+pub(super) fn find(address: &[u8], kind: Kind) -> Result<Arc<Endpoint>> {
     let key = match parse(address)? {
         Parsed::Path(path) => key_of(path)?,
-        Parsed::Abstract(name) => Key::Abstract(name.to_vec()),
+        Parsed::Abstract(name) => Key::Abstract(kind, name.to_vec()),
         Parsed::Unnamed => return Err(Errno::EINVAL),
     };
     BOUND.lock().get(&key).and_then(Weak::upgrade).ok_or(Errno::ECONNREFUSED)

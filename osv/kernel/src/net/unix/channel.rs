@@ -51,11 +51,6 @@ impl Message {
     fn rest(&self) -> &[u8] {
         self.data.get(self.start..).unwrap_or_default()
     }
-
-    /// Whether it may not be joined with what was read before it.
-    fn begins_something(&self) -> bool {
-        !self.ancillary.files.is_empty()
-    }
 }
 
 /// What one receive took.
@@ -208,7 +203,8 @@ impl Channel {
                 return Ok(taken);
             }
             drop(receiving);
-            if was_ended || dst.is_full() {
+            let has_some = self.messages.load(Ordering::SeqCst) != 0;
+            if was_ended || dst.is_full() && has_some {
                 return Ok(Taken { count: 0, whole: 0, ancillary: Ancillary::default(), from: None });
             }
             how.wait(&self.readers, || self.can_read().then_some(()))?;
@@ -219,10 +215,6 @@ impl Channel {
         let mut taken: Option<Taken> = None;
         while !dst.is_full() {
             let Some(mut message) = self.pop() else { break };
-            if taken.is_some() && message.begins_something() {
-                self.push_front(message);
-                break;
-            }
             let count = match dst.push(message.rest()) {
                 Ok(count) => count,
                 Err(errno) => {
@@ -233,7 +225,14 @@ impl Channel {
             let ancillary = if is_peek { message.ancillary.clone() } else { core::mem::take(&mut message.ancillary) };
             let has_files = !ancillary.files.is_empty();
             let so_far = taken.as_ref().map_or(0, |taken| taken.count);
-            let first = taken.take().map_or(ancillary, |taken| taken.ancillary);
+            // Files may come with bytes in the middle; nothing is joined after them.
+            let first = match taken.take() {
+                Some(mut taken) => {
+                    taken.ancillary.files.extend(ancillary.files);
+                    taken.ancillary
+                }
+                None => ancillary,
+            };
             taken = Some(Taken { count: so_far + count, whole: so_far + count, ancillary: first, from: None });
             if is_peek {
                 self.push_front(message);

@@ -26,7 +26,7 @@ use crate::sync::SpinLock;
 use channel::{Channel, Message};
 
 /// What a message means to its receiver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Bytes in order.
     Stream,
@@ -60,6 +60,11 @@ pub struct Endpoint {
     /// An error to be told once (SO_ERROR).
     error: AtomicU32,
     passes_credentials: AtomicBool,
+    /// Nobody holds it open any more.
+    is_closed: AtomicBool,
+    /// Options that are kept without meaning anything, a bit for each number.
+    kept_options: AtomicU64,
+    linger: AtomicU64,
     receive_limit_ns: AtomicU64,
     send_limit_ns: AtomicU64,
 }
@@ -105,6 +110,9 @@ impl Endpoint {
             creator,
             error: AtomicU32::new(0),
             passes_credentials: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+            kept_options: AtomicU64::new(0),
+            linger: AtomicU64::new(0),
             receive_limit_ns: AtomicU64::new(0),
             send_limit_ns: AtomicU64::new(0),
         })
@@ -148,7 +156,7 @@ impl Endpoint {
             return Some(Err(Errno::ENOMEM));
         }
         // The accepted socket tells the listener's name, but cannot be found by it.
-        server.state.lock().bound = bound.map(|address| (address::Key::Abstract(Vec::new()), address));
+        server.state.lock().bound = bound.map(|address| (address::Key::Abstract(self.kind, Vec::new()), address));
         listener.waiting.push_back(server.clone());
         drop(state);
         client.join(&server);
@@ -156,8 +164,14 @@ impl Endpoint {
     }
 
     fn connect_stream(&self, target: &Arc<Endpoint>, how: Patience) -> Result<()> {
-        if self.state.lock().was_connected {
-            return Err(Errno::EISCONN);
+        {
+            let state = self.state.lock();
+            if state.listener.is_some() {
+                return Err(Errno::EINVAL);
+            }
+            if state.was_connected {
+                return Err(Errno::EISCONN);
+            }
         }
         let me = self.me.upgrade().ok_or(Errno::EINVAL)?;
         loop {
@@ -196,9 +210,22 @@ impl Endpoint {
                 (None, _) => Err(Errno::ENOTCONN),
             };
         }
-        match to {
-            Some(address) => self.checked(address::find(address)?),
-            None => self.peer().ok_or(Errno::ENOTCONN),
+        let receiver = match to {
+            Some(address) => self.checked(address::find(address, self.kind)?)?,
+            None => self.peer().ok_or(Errno::ENOTCONN)?,
+        };
+        if self.state.lock().is_write_shut {
+            return Err(Errno::EPIPE);
+        }
+        self.check_welcome(&receiver)?;
+        Ok(receiver)
+    }
+
+    /// EPERM for a datagram socket that is connected to somebody else.
+    fn check_welcome(&self, other: &Endpoint) -> Result<()> {
+        match other.peer() {
+            Some(peer) if !core::ptr::eq(&*peer, self) => Err(Errno::EPERM),
+            _ => Ok(()),
         }
     }
 
@@ -251,14 +278,28 @@ impl Endpoint {
         if len > receiver.incoming.limit() {
             return Err(Errno::EMSGSIZE);
         }
+        // A connection to somebody who is gone is dissolved by the first that fails.
         let refused = |errno| match errno {
-            Errno::EPIPE if self.kind == Kind::Datagram => Errno::ECONNREFUSED,
+            Errno::EPIPE if self.kind == Kind::Datagram && receiver.is_closed.load(Ordering::Relaxed) => {
+                self.leave(receiver);
+                Errno::ECONNREFUSED
+            }
             errno => errno,
         };
         receiver.incoming.wait_for_room(len.max(1), how).map_err(refused)?;
         let message = Message::new(data, len, ancillary, self.bound_address())?;
         receiver.deliver(message).map_err(refused)?;
         Ok(len)
+    }
+
+    /// Ends a datagram socket's connection to `other`.
+    fn leave(&self, other: &Endpoint) {
+        let left = {
+            let mut state = self.state.lock();
+            let is_there = state.peer.as_ref().is_some_and(|peer| core::ptr::eq(&**peer, other));
+            if is_there { state.peer.take() } else { None }
+        };
+        drop(left);
     }
 
     fn deliver(&self, message: Message) -> Result<()> {
@@ -281,11 +322,21 @@ impl Endpoint {
         self.tell_senders();
     }
 
-    fn shut_writing(&self, peer: &Endpoint) {
+    fn shut_writing(&self, peer: Option<&Endpoint>) {
         self.state.lock().is_write_shut = true;
-        peer.incoming.end();
-        peer.pollee.notify(PollEvents::READABLE | PollEvents::POLLRDHUP);
+        if let Some(peer) = peer.filter(|_| self.kind != Kind::Datagram) {
+            peer.incoming.end();
+            peer.pollee.notify(PollEvents::READABLE | PollEvents::POLLRDHUP);
+        }
         self.pollee.notify(PollEvents::WRITABLE);
+    }
+
+    /// An error that was not told yet, if there is one.
+    fn take_error(&self) -> Result<()> {
+        match self.error.swap(0, Ordering::Relaxed) {
+            0 => Ok(()),
+            _ => Err(Errno::ECONNRESET),
+        }
     }
 
     fn has_unread_data(&self) -> bool {
@@ -341,10 +392,11 @@ impl Socket for Endpoint {
             self.state.lock().peer = None;
             return Ok(());
         }
-        let target = self.checked(address::find(address)?)?;
+        let target = self.checked(address::find(address, self.kind)?)?;
         if self.kind != Kind::Datagram {
             return self.connect_stream(&target, how);
         }
+        self.check_welcome(&target)?;
         self.join(&target);
         Ok(())
     }
@@ -371,6 +423,9 @@ impl Socket for Endpoint {
         if self.kind != Kind::Datagram && !self.state.lock().was_connected {
             return Err(if self.kind == Kind::Stream { Errno::EINVAL } else { Errno::ENOTCONN });
         }
+        if flags.contains(MessageFlags::OOB) {
+            return Err(if self.kind == Kind::Stream { Errno::EINVAL } else { Errno::EOPNOTSUPP });
+        }
         let is_peek = flags.contains(MessageFlags::PEEK);
         let received = if self.kind == Kind::Stream {
             let mut taken = self.incoming.receive_stream(data, is_peek, how)?;
@@ -390,12 +445,16 @@ impl Socket for Endpoint {
                     let count = if flags.contains(MessageFlags::TRUNC) { taken.whole } else { taken.count };
                     let mut seen = MessageFlags::empty();
                     seen.set(MessageFlags::TRUNC, is_cut);
-                    seen.set(MessageFlags::EOR, self.kind == Kind::SeqPacket && !is_cut);
                     Received { count, address: taken.from, flags: seen, ancillary: taken.ancillary }
                 }
+                // A datagram socket whose reading was shut down only ends the waits.
+                None if self.kind == Kind::Datagram && how.is_none => return Err(Errno::EAGAIN),
                 None => Received::default(),
             }
         };
+        if received.count == 0 && !data.is_full() && self.incoming.is_ended() {
+            self.take_error()?;
+        }
         if !is_peek {
             self.tell_senders();
         }
@@ -403,12 +462,12 @@ impl Socket for Endpoint {
     }
 
     fn shutdown(&self, how: Shutdown) -> Result<()> {
-        let peer = self.peer().ok_or(Errno::ENOTCONN)?;
+        let peer = self.peer();
         if how != Shutdown::Write {
             self.shut_reading();
         }
         if how != Shutdown::Read {
-            self.shut_writing(&peer);
+            self.shut_writing(peer.as_deref());
         }
         Ok(())
     }
@@ -436,14 +495,14 @@ impl Socket for Endpoint {
             events.set(PollEvents::READABLE, !listener.waiting.is_empty());
             return events;
         }
-        let (peer, was_connected) = (state.peer.clone(), state.was_connected);
+        let peer = state.peer.clone();
         drop(state);
         let has_ended = self.incoming.is_ended();
         events.set(PollEvents::READABLE, self.incoming.can_read());
         events.set(PollEvents::POLLRDHUP, has_ended);
         let is_unconnected_stream = self.kind != Kind::Datagram && peer.is_none();
         let can_write = peer.as_ref().is_none_or(|peer| peer.incoming.can_write());
-        events.set(PollEvents::WRITABLE, can_write && (was_connected || !is_unconnected_stream));
+        events.set(PollEvents::WRITABLE, can_write);
         events.set(
             PollEvents::POLLHUP,
             is_unconnected_stream || (has_ended && peer.is_some_and(|peer| peer.incoming.is_ended())),
@@ -456,6 +515,7 @@ impl Socket for Endpoint {
     }
 
     fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
         let mut state = self.state.lock();
         let (bound, peer, listener) = (state.bound.take(), state.peer.take(), state.listener.take());
         drop(state);
@@ -463,7 +523,7 @@ impl Socket for Endpoint {
             address::unbind(&key, self);
         }
         for waiting in listener.into_iter().flat_map(|listener| listener.waiting) {
-            waiting.close();
+            waiting.abandon();
         }
         self.connections.wake_all();
         self.incoming.end();
@@ -476,6 +536,14 @@ impl Socket for Endpoint {
 }
 
 impl Endpoint {
+    /// Nobody will accept this connection: the other side is told that it was reset.
+    fn abandon(&self) {
+        if let Some(peer) = self.state.lock().peer.take() {
+            peer.on_peer_closed(true);
+        }
+        self.close();
+    }
+
     /// The other side is gone: nothing comes any more, and with data left unread there the connection was reset.
     fn on_peer_closed(&self, was_reset: bool) {
         let peer = self.state.lock().peer.take();

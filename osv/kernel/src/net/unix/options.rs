@@ -45,6 +45,21 @@ fn credentials(peer: Option<Peer>) -> Vec<u8> {
     [pid, uid, gid].as_bytes().to_vec()
 }
 
+/// Whether the option is a switch that Linux keeps for every socket, though it means nothing to one of this family.
+const fn is_kept(name: u32) -> bool {
+    matches!(
+        name,
+        linux::SO_DEBUG
+            | linux::SO_REUSEADDR
+            | linux::SO_REUSEPORT
+            | linux::SO_KEEPALIVE
+            | linux::SO_BROADCAST
+            | linux::SO_DONTROUTE
+            | linux::SO_OOBINLINE
+            | linux::SO_NO_CHECK
+    )
+}
+
 pub(super) fn get(endpoint: &Endpoint, level: u32, name: u32) -> Result<Vec<u8>> {
     if level != linux::SOL_SOCKET {
         return Err(Errno::EOPNOTSUPP);
@@ -62,9 +77,9 @@ pub(super) fn get(endpoint: &Endpoint, level: u32, name: u32) -> Result<Vec<u8>>
         linux::SO_RCVTIMEO_OLD => time(endpoint.receive_limit_ns.load(Ordering::Relaxed)),
         linux::SO_SNDTIMEO_OLD => time(endpoint.send_limit_ns.load(Ordering::Relaxed)),
         linux::SO_RCVLOWAT | linux::SO_SNDLOWAT => number(1),
-        linux::SO_LINGER => [0u32, 0].as_bytes().to_vec(),
-        linux::SO_REUSEADDR | linux::SO_REUSEPORT | linux::SO_KEEPALIVE | linux::SO_BROADCAST => number(0),
-        linux::SO_DEBUG | linux::SO_DONTROUTE | linux::SO_OOBINLINE | linux::SO_PRIORITY => number(0),
+        linux::SO_LINGER => endpoint.linger.load(Ordering::Relaxed).to_ne_bytes().to_vec(),
+        _ if is_kept(name) => number(u32::from(endpoint.kept_options.load(Ordering::Relaxed) >> name & 1 != 0)),
+        linux::SO_PRIORITY => number(0),
         _ => return Err(Errno::ENOPROTOOPT),
     })
 }
@@ -80,17 +95,24 @@ pub(super) fn set(endpoint: &Endpoint, level: u32, name: u32, value: &[u8]) -> R
         // The receiver's buffer is the only one there is; Linux doubles what is asked for.
         linux::SO_SNDBUF | linux::SO_RCVBUF | linux::SO_SNDBUFFORCE | linux::SO_RCVBUFFORCE => {
             let doubled = (parse_number(value)? as usize).saturating_mul(2);
-            endpoint.incoming.set_limit(doubled.clamp(MIN_BUFFER, MAX_BUFFER));
+            let sends = matches!(name, linux::SO_SNDBUF | linux::SO_SNDBUFFORCE);
+            let least = if sends { 2 * MIN_BUFFER } else { MIN_BUFFER };
+            endpoint.incoming.set_limit(doubled.clamp(least, MAX_BUFFER));
         }
-        // Accepted, as on Linux, though they mean nothing for such sockets.
-        linux::SO_REUSEADDR
-        | linux::SO_REUSEPORT
-        | linux::SO_KEEPALIVE
-        | linux::SO_BROADCAST
-        | linux::SO_LINGER
-        | linux::SO_OOBINLINE
-        | linux::SO_PRIORITY
-        | linux::SO_RCVLOWAT => {
+        linux::SO_LINGER => {
+            let value = value.first_chunk::<8>().ok_or(Errno::EINVAL)?;
+            endpoint.linger.store(u64::from_ne_bytes(*value), Ordering::Relaxed);
+        }
+        _ if is_kept(name) => {
+            let bit = 1 << name;
+            if parse_number(value)? != 0 {
+                endpoint.kept_options.fetch_or(bit, Ordering::Relaxed);
+            } else {
+                endpoint.kept_options.fetch_and(!bit, Ordering::Relaxed);
+            }
+        }
+        // As on Linux they change nothing for such sockets.
+        linux::SO_PRIORITY | linux::SO_RCVLOWAT => {
             parse_number(value)?;
         }
         _ => return Err(Errno::ENOPROTOOPT),

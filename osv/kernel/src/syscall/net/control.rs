@@ -12,7 +12,7 @@ use crate::mem::user::UserSlice;
 use crate::net::abi::{SCM_CREDENTIALS, SCM_MAX_FD, SCM_RIGHTS};
 use crate::net::{Ancillary, Peer};
 use crate::process::limits::Resource;
-use crate::process::{current_process, current_task};
+use crate::process::{current_process, current_task, tree};
 
 /// `struct cmsghdr`.
 const HEADER: usize = 16;
@@ -88,7 +88,11 @@ fn checked_sender(data: &[u8]) -> Result<Peer> {
     let credentials = current_task().credentials();
     let is_own = |id: u32, ids: &crate::process::credentials::Ids| [ids.real, ids.effective, ids.saved].contains(&id);
     let is_true = pid == current_process().pid() && is_own(uid, &credentials.user) && is_own(gid, &credentials.group);
-    if is_true || credentials.user.effective == 0 { Ok(Peer { pid, uid, gid }) } else { Err(Errno::EPERM) }
+    if !is_true && credentials.user.effective != 0 {
+        return Err(Errno::EPERM);
+    }
+    tree::find_by_any_id(pid)?;
+    Ok(Peer { pid, uid, gid })
 }
 
 /// What is written to a program that receives control data.

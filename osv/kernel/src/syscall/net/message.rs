@@ -17,7 +17,7 @@ use crate::syscall::{Fd, SysResult};
 const MAX_MESSAGES: u32 = 1024;
 
 /// Flags that mean something for sending.
-pub(super) const SENDABLE: MessageFlags = MessageFlags::DONTWAIT.union(MessageFlags::NOSIGNAL).union(MessageFlags::EOR);
+const SENDABLE: MessageFlags = MessageFlags::DONTWAIT.union(MessageFlags::NOSIGNAL).union(MessageFlags::EOR);
 
 /// `struct msghdr`.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
@@ -43,6 +43,11 @@ pub struct CountedHeader {
     padding: u32,
 }
 
+/// The flags that mean something for sending. There is no data out of band.
+pub(super) fn sendable(flags: MessageFlags) -> Result<MessageFlags> {
+    if flags.contains(MessageFlags::OOB) { Err(Errno::EOPNOTSUPP) } else { Ok(flags & SENDABLE) }
+}
+
 /// Sends, with SIGPIPE where nobody receives any more.
 pub(super) fn send(
     socket: &dyn Socket,
@@ -61,12 +66,13 @@ pub(super) fn send(
 
 /// Sends a message. <https://man7.org/linux/man-pages/man2/sendmsg.2.html>
 pub fn sendmsg(fd: Fd, header: UserPtr<Header>, flags: u32) -> SysResult {
-    Ok(send_one(fd, &header.read()?, MessageFlags::from_bits_truncate(flags))? as u64)
+    Ok(send_one(fd, header, MessageFlags::from_bits_truncate(flags))? as u64)
 }
 
-fn send_one(fd: Fd, header: &Header, flags: MessageFlags) -> Result<usize> {
+fn send_one(fd: Fd, at: UserPtr<Header>, flags: MessageFlags) -> Result<usize> {
     let (file, socket) = socket_at(fd)?;
-    let flags = flags & SENDABLE;
+    let header = at.read()?;
+    let flags = sendable(flags)?;
     let to = Address::read_optional(UserAddr(header.name), header.name_len)?;
     let to = to.as_ref().filter(|_| header.name_len != 0).map(Address::bytes);
     let pieces = Iovecs::import(header.pieces, header.piece_count as usize).map_err(too_many)?;
@@ -86,8 +92,8 @@ pub fn recvmsg(fd: Fd, header: UserPtr<Header>, flags: u32) -> SysResult {
 }
 
 fn receive_one(fd: Fd, at: UserPtr<Header>, flags: MessageFlags) -> Result<usize> {
-    let header = at.read()?;
     let (file, socket) = socket_at(fd)?;
+    let header = at.read()?;
     let pieces = Iovecs::import(header.pieces, header.piece_count as usize).map_err(too_many)?;
     let how = patience(&file, flags, socket.time_limits().0);
     let received = socket.receive(&mut pieces.dest(), flags, how)?;
@@ -124,10 +130,7 @@ fn tell(
 /// Sends several messages. <https://man7.org/linux/man-pages/man2/sendmmsg.2.html>
 pub fn sendmmsg(fd: Fd, headers: UserPtr<CountedHeader>, count: u32, flags: u32) -> SysResult {
     let flags = MessageFlags::from_bits_truncate(flags);
-    several(headers, count, |_, at| {
-        let header = at.cast::<Header>().read()?;
-        send_one(fd, &header, flags)
-    })
+    several(headers, count, |_, at| send_one(fd, at.cast(), flags))
 }
 
 /// Receives several messages; the time-out is looked at after each, as on Linux.

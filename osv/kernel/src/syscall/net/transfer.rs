@@ -1,7 +1,7 @@
 //! `sendto(2)`, `recvfrom(2)`: one piece of memory, no control data.
 
 use super::address::{self, Address};
-use super::message::{SENDABLE, send};
+use super::message::{send, sendable};
 use super::{patience, socket_at};
 use crate::errno::Errno;
 use crate::mem::user::{Dest, Source, UserAddr, UserPtr, UserSlice};
@@ -11,7 +11,7 @@ use crate::syscall::{Fd, SysResult};
 /// Sends. <https://man7.org/linux/man-pages/man2/sendto.2.html>
 pub fn sendto(fd: Fd, data: UserAddr, len: usize, flags: u32, to: UserAddr, to_len: u32) -> SysResult {
     let (file, socket) = socket_at(fd)?;
-    let flags = MessageFlags::from_bits_truncate(flags) & SENDABLE;
+    let flags = sendable(MessageFlags::from_bits_truncate(flags))?;
     let to = Address::read_optional(to, to_len)?;
     data.check(len)?;
     let mut source = Source::from_user(UserSlice::new(data.0, len));
