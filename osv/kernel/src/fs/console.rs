@@ -19,7 +19,7 @@ use crate::drivers::console::{self, Port};
 use crate::errno::{Errno, Result};
 use crate::process::session;
 use crate::process::signal::Signal;
-use crate::sched::{self, CpuMask, NewThread};
+use crate::sched::{self, CpuMask, NewThread, WaitQueue};
 use crate::sync::Once;
 
 /// Major number of `/dev/tty`, `/dev/console` and `/dev/ptmx`.
@@ -53,6 +53,7 @@ impl Driver {
 struct Console {
     port: Port,
     tty: Arc<Tty>,
+    side: Arc<PortSide>,
     driver: &'static Driver,
 }
 
@@ -63,9 +64,9 @@ static INSTANCE: Once<Console> = Once::new();
 pub fn init(is_serial: bool) -> Result<()> {
     device::register(FileType::CharDevice, ALTERNATES, open_alternate);
     if let Some((port, driver)) = terminal_port(is_serial) {
-        let far = PortSide { port: port.clone(), is_busy: AtomicBool::new(false), is_wanted: AtomicBool::new(false) };
-        let tty = Tty::new(driver.device(), Termios::default(), Box::new(far));
-        let instance = INSTANCE.call_once(|| Console { port: port.clone(), tty, driver });
+        let side = Arc::new(PortSide::new(port.clone()));
+        let tty = Tty::new(driver.device(), Termios::default(), Box::new(Arc::clone(&side)));
+        let instance = INSTANCE.call_once(|| Console { port: port.clone(), tty, side, driver });
         port.on_change(|| instance.tty.port_changed());
         device::register(FileType::CharDevice, driver.major, open_terminal);
         devfs::add_character_device(format!("{}0", driver.node).as_bytes(), driver.device(), 0o600);
@@ -94,11 +95,9 @@ pub fn driver() -> Option<(&'static str, &'static str, u32, u32)> {
 
 /// Sleeps until the port has taken all output.
 pub fn flush() {
-    if let Some(Console { port, tty, .. }) = INSTANCE.get() {
-        port.waiters().wait_until(|| {
-            tty.port_changed();
-            (!tty.has_output()).then_some(())
-        });
+    if let Some(Console { port, tty, side, .. }) = INSTANCE.get() {
+        side.pump(tty);
+        side.pumped.wait_until(|| side.is_done(tty).then_some(()));
         port.flush();
     }
 }
@@ -221,9 +220,21 @@ struct PortSide {
     is_busy: AtomicBool,
     /// Whoever moves output is to look once more.
     is_wanted: AtomicBool,
+    /// Tells that somebody has moved output.
+    pumped: WaitQueue,
 }
 
 impl PortSide {
+    const fn new(port: Port) -> PortSide {
+        let (is_busy, is_wanted) = (AtomicBool::new(false), AtomicBool::new(false));
+        PortSide { port, is_busy, is_wanted, pumped: WaitQueue::new() }
+    }
+
+    /// Whether the port has all output, and nobody holds some of it on its way there.
+    fn is_done(&self, tty: &Tty) -> bool {
+        !self.is_busy.load(Ordering::SeqCst) && !tty.has_output()
+    }
+
     /// Moves output to the port until that has no room. What is done in an interrupt handler meanwhile is done by whom it
     /// has interrupted.
     fn pump(&self, tty: &Tty) {
@@ -233,6 +244,7 @@ impl PortSide {
             let mut chunk = [0; CHUNK];
             while self.move_chunk(tty, &mut chunk) {}
             self.is_busy.store(false, Ordering::SeqCst);
+            self.pumped.wake_all();
         }
     }
 
@@ -254,7 +266,7 @@ impl PortSide {
     }
 }
 
-impl FarSide for PortSide {
+impl FarSide for Arc<PortSide> {
     fn on_output(&self, tty: &Tty) {
         self.pump(tty);
     }
@@ -264,7 +276,8 @@ impl FarSide for PortSide {
     }
 
     fn drain(&self, tty: &Tty) -> Result<()> {
-        tty.wait_for_output_taken()?;
+        self.pump(tty);
+        self.pumped.wait_interruptible(None, || self.is_done(tty).then_some(()))?;
         self.port.flush();
         Ok(())
     }

@@ -26,6 +26,7 @@ pub struct Stream {
     /// Taken from a program, but not by the port yet. At most one chunk.
     unsent: SpinLock<VecDeque<u8>>,
     pollee: Arc<Pollee>,
+    ino: u64,
 }
 
 /// All streams there are: as many as ports.
@@ -45,8 +46,10 @@ impl Stream {
         let pollee = Arc::new(Pollee::new());
         let observed = Arc::clone(&pollee);
         port.on_change(move || observed.notify(PollEvents::POLLIN | PollEvents::POLLOUT));
-        let stream = Arc::new(Stream { port, unsent: SpinLock::new(VecDeque::new()), pollee });
-        STREAMS.lock().push(Arc::clone(&stream));
+        let mut streams = STREAMS.lock();
+        let ino = streams.len() as u64 + 1;
+        let stream = Arc::new(Stream { port, unsent: SpinLock::new(VecDeque::new()), pollee, ino });
+        streams.push(Arc::clone(&stream));
         stream
     }
 
@@ -130,12 +133,10 @@ impl File for Stream {
     }
 
     fn metadata(&self) -> Result<Metadata> {
-        Ok(Metadata::new(super::ANONYMOUS_DEVICE, Arc::as_ptr(&self.pollee) as u64, FileType::Fifo, 0o600))
+        Ok(Metadata::new(super::ANONYMOUS_DEVICE, self.ino, FileType::Fifo, 0o600))
     }
 
     fn link_text(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"pipe:[");
-        out.extend_from_slice(self.port.name());
-        out.push(b']');
+        out.extend_from_slice(alloc::format!("pipe:[{}]", self.ino).as_bytes());
     }
 }

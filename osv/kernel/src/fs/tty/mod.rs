@@ -73,7 +73,7 @@ pub struct Tty {
     job: SpinLock<Job, IrqOff>,
     /// Where readers wait.
     input: WaitQueue,
-    /// Where writers wait, and whoever wants to see the output gone.
+    /// Where writers wait.
     room: WaitQueue,
     pollee: Pollee,
     far: Box<dyn FarSide>,
@@ -359,11 +359,6 @@ impl Tty {
     /// The far side may have room again.
     pub fn port_changed(&self) {
         self.far.on_output(self);
-    }
-
-    /// Sleeps until the far side has taken all output; a signal ends that (ERESTARTSYS).
-    pub fn wait_for_output_taken(&self) -> Result<()> {
-        self.room.wait_interruptible(None, || self.state.lock().output.is_empty().then_some(()))
     }
 
     /// Whether output waits for the far side.
