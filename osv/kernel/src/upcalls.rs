@@ -18,6 +18,7 @@ pub unsafe fn install(has_strace: bool) {
     let syscalls: &'static SyscallTable = if has_strace { &syscall::TRACED_TABLE } else { &syscall::TABLE };
     let upcalls = Upcalls {
         syscalls,
+        handlers: &syscall::HANDLERS,
         return_to_program,
         thread_start,
         page_fault,

@@ -214,6 +214,7 @@ fn make(parent: &Current, frame: &TrapFrame, request: &Request, tid: u32) -> Res
     }
     let mut first = frame.clone();
     first.rax = 0;
+    (first.rcx, first.r11) = (first.rip, first.rflags);
     first.orig_rax = u64::MAX;
     if request.stack != 0 {
         first.rsp = request.stack;

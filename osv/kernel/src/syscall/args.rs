@@ -6,7 +6,7 @@
 
 use core::fmt::{self, Write};
 
-use super::SysResult;
+use super::{Call, Show, SysResult};
 use crate::arch::TrapFrame;
 use crate::errno::Result;
 use crate::mem::user::{UserAddr, UserPtr};
@@ -81,21 +81,8 @@ impl<T> Argument for UserPtr<T> {
 pub trait Handler<Arguments> {
     /// Decodes the registers of `frame` and calls the function.
     fn call(self, frame: &mut TrapFrame) -> SysResult;
-    /// Prints the arguments, with commas between.
-    fn show(frame: &TrapFrame, names: &[&str], out: &mut dyn Write) -> fmt::Result;
-}
-
-macro_rules! show_arguments {
-    ($frame:ident, $names:ident, $out:ident, $($argument:ident $register:ident),*) => {{
-        let mut _names = $names.iter();
-        let mut _separator = "";
-        $(
-            write!($out, "{_separator}{}=", _names.next().unwrap_or(&"?"))?;
-            _separator = ", ";
-            $argument::show($frame.$register, $out)?;
-        )*
-        Ok(())
-    }};
+    /// How each of its arguments is shown.
+    const SHOWS: &'static [Show];
 }
 
 /// Marks the arguments of a handler that takes the whole frame before them: a call that copies or replaces registers.
@@ -112,9 +99,7 @@ macro_rules! handlers {
                 self($($argument::from_register(_frame.$register)?),*)
             }
 
-            fn show(_frame: &TrapFrame, _names: &[&str], _out: &mut dyn Write) -> fmt::Result {
-                show_arguments!(_frame, _names, _out, $($argument $register),*)
-            }
+            const SHOWS: &'static [Show] = &[$($argument::show),*];
         }
 
         impl<Function, $($argument: Argument),*> Handler<Framed<($($argument,)*)>> for Function
@@ -128,9 +113,7 @@ macro_rules! handlers {
                 self(frame $(, $argument)*)
             }
 
-            fn show(_frame: &TrapFrame, _names: &[&str], _out: &mut dyn Write) -> fmt::Result {
-                show_arguments!(_frame, _names, _out, $($argument $register),*)
-            }
+            const SHOWS: &'static [Show] = &[$($argument::show),*];
         }
     )*};
 }
@@ -154,12 +137,20 @@ pub(super) fn invoke<Arguments, H: Handler<Arguments>>(handler: H, frame: &mut T
     }
 }
 
-/// Prints the arguments of a call to a function of `handler`'s type.
-pub(super) fn show<Arguments, H: Handler<Arguments>>(
-    _handler: H,
-    frame: &TrapFrame,
-    names: &[&str],
-    out: &mut dyn Write,
-) -> fmt::Result {
-    H::show(frame, names, out)
+/// How the arguments of `handler` are shown.
+pub(super) const fn shows<Arguments, H: Handler<Arguments>>(_handler: &H) -> &'static [Show] {
+    H::SHOWS
+}
+
+impl Call {
+    /// Prints the arguments that `frame` has for it, with commas between.
+    pub(super) fn show(&self, frame: &TrapFrame, out: &mut dyn Write) -> fmt::Result {
+        let registers = [frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8, frame.r9];
+        let names = self.arguments.split(',').map(str::trim_ascii);
+        for (index, ((show, name), register)) in self.shows.iter().zip(names).zip(registers).enumerate() {
+            write!(out, "{}{name}=", if index == 0 { "" } else { ", " })?;
+            show(register, out)?;
+        }
+        Ok(())
+    }
 }

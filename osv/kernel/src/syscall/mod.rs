@@ -22,12 +22,12 @@ mod trace;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::arch::{SyscallTable, TrapFrame};
+use crate::arch::{HandlerTable, SyscallEntry, SyscallHandler, SyscallTable, TrapFrame, call_handler};
 use crate::errno::{Errno, Result};
 use crate::{info, warn};
 
 pub use args::{Argument, Fd, Framed, Handler};
-pub use table::{CALLS, TABLE};
+pub use table::{CALLS, HANDLERS, TABLE};
 pub use trace::TRACED_TABLE;
 
 /// What a handler returns: the value of `rax`, or the error that becomes its negated number.
@@ -36,8 +36,8 @@ pub type SysResult = Result<u64>;
 /// Numbers in the table: all of Linux 6.1's fit below.
 pub const TABLE_SIZE: usize = 512;
 
-/// Prints the arguments of a call, decoded by their types.
-type Show = fn(&TrapFrame, &mut dyn core::fmt::Write) -> core::fmt::Result;
+/// Prints one argument of a call, decoded by its type.
+type Show = fn(u64, &mut dyn core::fmt::Write) -> core::fmt::Result;
 
 /// How far a call is there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,17 +61,24 @@ pub struct Call {
     pub name: &'static str,
     /// How far it is there.
     pub status: Status,
-    show: Show,
+    /// The names of its arguments, with commas between.
+    arguments: &'static str,
+    /// How each of them is shown.
+    shows: &'static [Show],
 }
 
 impl Call {
-    const UNASSIGNED: Call = Call { name: "?", status: Status::Unassigned, show: show_nothing };
+    const UNASSIGNED: Call = Call::new("?", Status::Unassigned);
+
+    const fn new(name: &'static str, status: Status) -> Call {
+        Call { name, status, arguments: "", shows: &[] }
+    }
 }
 
-/// Builds [`CALLS`] and [`TABLE`] from lines whose forms `table.rs` explains.
+/// Builds [`CALLS`], [`TABLE`] and [`HANDLERS`] from lines whose forms `table.rs` explains.
 macro_rules! syscalls {
     ($($number:literal $name:ident
-        $(($($argument:ident),*) => $handler:path $(, partly $missing:literal)? $(, whole $frame:ident)?)?
+        $(($($argument:ident),*) => $handler:path $(, partly $missing:literal)? $(, a $leaf:ident)?)?
         $(: refused $errno:ident $why:literal)?
     ;)*) => {
         /// All calls by number.
@@ -80,11 +87,12 @@ macro_rules! syscalls {
             $(
                 #[allow(unused_mut, unused_assignments)]
                 {
-                    let mut call = Call { name: stringify!($name), status: Status::Absent, show: show_nothing };
+                    let mut call = Call::new(stringify!($name), Status::Absent);
                     $(
                         call.status = Status::Done;
                         $(call.status = Status::Partly($missing);)?
-                        call.show = |frame, out| args::show($handler, frame, &[$(stringify!($argument)),*], out);
+                        call.arguments = stringify!($($argument),*);
+                        call.shows = args::shows(&$handler);
                     )?
                     $(call.status = Status::Refused(Errno::$errno, $why);)?
                     calls[$number] = call;
@@ -93,24 +101,37 @@ macro_rules! syscalls {
             calls
         };
 
-        /// What arch jumps through, by number.
+        /// What arch jumps through, by number: leaves, and for all others the way to [`HANDLERS`].
         pub static TABLE: SyscallTable = {
             #[allow(unused_mut)]
-            let mut table: SyscallTable = [absent; TABLE_SIZE];
+            let mut table: SyscallTable = [call_handler; TABLE_SIZE];
+            table[TABLE_SIZE - 1] = unassigned;
+            $($($(
+                table[$number] = {
+                    // The word is `leaf`; naming it tells the macro which lines have it.
+                    let _ = stringify!($leaf);
+                    extern "win64" fn entry(frame: &mut TrapFrame) -> u64 {
+                        args::invoke($handler, frame)
+                    }
+                    entry as SyscallEntry
+                };
+            )?)?)*
+            table
+        };
+
+        /// The handlers that are no leaves, by number.
+        pub static HANDLERS: HandlerTable = {
+            #[allow(unused_mut)]
+            let mut table: HandlerTable = [absent; TABLE_SIZE];
             $(
                 $(
-                    // The names are for the trace; naming them here too tells the macro which lines have a handler.
-                    const { let _: &[&str] = &[$(stringify!($argument)),*]; }
+                    // Naming the arguments tells the macro which lines have a handler.
+                    const { let _ = stringify!($($argument),*); }
                     table[$number] = {
-                        extern "win64" fn call(frame: &mut TrapFrame) -> u64 {
+                        extern "C" fn call(frame: &mut TrapFrame) -> u64 {
                             args::invoke($handler, frame)
                         }
-                        $(
-                            let _ = stringify!($frame);
-                            crate::complete_frame_first!(with_whole_frame => call);
-                            let call = with_whole_frame;
-                        )?
-                        call
+                        call as SyscallHandler
                     };
                 )?
             )*
@@ -121,7 +142,7 @@ macro_rules! syscalls {
 use syscalls;
 
 /// The handler of all numbers that have none.
-extern "win64" fn absent(frame: &mut TrapFrame) -> u64 {
+extern "C" fn absent(frame: &mut TrapFrame) -> u64 {
     let number = frame.orig_rax as usize;
     if let Some(call) = CALLS.get(number) {
         name_once(number, call);
@@ -130,6 +151,11 @@ extern "win64" fn absent(frame: &mut TrapFrame) -> u64 {
         }
     }
     Errno::ENOSYS.to_rax()
+}
+
+/// The last number's entry, which all numbers outside of the table get, too.
+extern "win64" fn unassigned(frame: &mut TrapFrame) -> u64 {
+    absent(frame)
 }
 
 /// Names a call that is not there in the log, the first time that a program asks for it.
@@ -150,10 +176,6 @@ fn name_once(number: usize, call: &Call) {
 fn yield_cpu() -> SysResult {
     crate::sched::yield_now();
     Ok(0)
-}
-
-fn show_nothing(_: &TrapFrame, _: &mut dyn core::fmt::Write) -> core::fmt::Result {
-    Ok(())
 }
 
 #[cfg(test)]
@@ -188,7 +210,8 @@ mod tests {
     #[test]
     fn arguments_are_shown_by_type() {
         let mut out = alloc::string::String::new();
-        args::show(add, &frame(0, 40, u64::from(-100i32 as u32)), &["a", "fd"], &mut out).unwrap();
+        let call = Call { arguments: "a, fd", shows: args::shows(&add), ..Call::UNASSIGNED };
+        call.show(&frame(0, 40, u64::from(-100i32 as u32)), &mut out).unwrap();
         assert_eq!(out, "a=0x28, fd=AT_FDCWD");
     }
 
@@ -203,7 +226,7 @@ mod tests {
     #[test]
     fn unknown_numbers_give_enosys() {
         for number in [400, 511, 512, u64::MAX] {
-            let call = TABLE[number.min(511) as usize];
+            let call = HANDLERS[number.min(511) as usize];
             assert_eq!(call(&mut frame(number, 0, 0)), Errno::ENOSYS.to_rax());
         }
     }

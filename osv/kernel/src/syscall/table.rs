@@ -3,7 +3,7 @@
 //! A line is one of
 //! - `0 read(fd, buf, count) => fs::read;`: done, the handler below `syscall/` decodes its registers by type;
 //!   `=> fs::read, partly "what is missing";` where something is;
-//!   `=> process::fork, whole frame;` where the handler copies the caller's registers (see `arch::TrapFrame`);
+//!   `=> process::getpid, a leaf;` for a small one that calls nothing (see `arch::x86_64::syscall`);
 //! - `136 ustat: refused ENOSYS "why";`: deliberately not there, with the error that Linux gives where it is configured out;
 //! - `0 read;`: absent, ENOSYS, and named once in the log when a program calls it.
 //!
@@ -27,7 +27,7 @@ syscalls! {
     12 brk(end) => mm::brk;
     13 rt_sigaction(signal, new, old, size) => signal::rt_sigaction;
     14 rt_sigprocmask(how, new, old, size) => signal::rt_sigprocmask;
-    15 rt_sigreturn() => signal::rt_sigreturn, whole frame;
+    15 rt_sigreturn() => signal::rt_sigreturn;
     16 ioctl(fd, command, arg) => fs::ioctl;
     17 pread64(fd, buffer, count, offset) => fs::pread64;
     18 pwrite64(fd, buffer, count, offset) => fs::pwrite64;
@@ -51,7 +51,7 @@ syscalls! {
     36 getitimer(which, value) => signal::getitimer;
     37 alarm(seconds) => signal::alarm;
     38 setitimer(which, new, old) => signal::setitimer;
-    39 getpid() => process::getpid;
+    39 getpid() => process::getpid, a leaf;
     40 sendfile(output, input, offset, count) => fs::sendfile;
     41 socket(domain, kind, protocol) => net::socket;
     42 connect(fd, address, len) => net::connect;
@@ -68,9 +68,9 @@ syscalls! {
     53 socketpair(domain, kind, protocol, pair) => net::socketpair;
     54 setsockopt(fd, level, name, value, len) => net::setsockopt;
     55 getsockopt(fd, level, name, value, len) => net::getsockopt;
-    56 clone(flags, stack, parent_tid, child_tid, tls) => process::clone, whole frame;
-    57 fork() => process::fork, whole frame;
-    58 vfork() => process::vfork, whole frame;
+    56 clone(flags, stack, parent_tid, child_tid, tls) => process::clone;
+    57 fork() => process::fork;
+    58 vfork() => process::vfork;
     59 execve(path, arguments, environment) => process::execve;
     60 exit(code) => process::exit;
     61 wait4(pid, status, options, usage) => process::wait4;
@@ -198,7 +198,7 @@ syscalls! {
     183 afs_syscall: refused ENOSYS "never there on Linux";
     184 tuxcall: refused ENOSYS "never there on Linux";
     185 security: refused ENOSYS "never there on Linux";
-    186 gettid() => process::gettid;
+    186 gettid() => process::gettid, a leaf;
     187 readahead(fd, offset, count) => fs::readahead;
     188 setxattr(path, name, value, size, flags) => fs::setxattr;
     189 lsetxattr(path, name, value, size, flags) => fs::lsetxattr;
@@ -358,7 +358,7 @@ syscalls! {
     432 fsmount(fd, flags, attributes) => fs::fsmount;
     433 fspick(directory, path, flags) => fs::fspick;
     434 pidfd_open(pid, flags) => process::pidfd_open;
-    435 clone3(args, size) => process::clone3, whole frame;
+    435 clone3(args, size) => process::clone3;
     436 close_range(first, last, flags) => fs::close_range;
     437 openat2(directory, path, how, size) => fs::openat2;
     438 pidfd_getfd(fd, target, flags) => process::pidfd_getfd;

@@ -22,7 +22,7 @@ extern "win64" fn traced(frame: &mut TrapFrame) -> u64 {
     let mut line = String::new();
     // Writing into a `String` cannot fail; what an argument's `show` could not read is simply missing.
     let _ = write!(line, "[{}] {}(", sched::current().id(), call.name);
-    let _ = (call.show)(frame, &mut line);
+    let _ = call.show(frame, &mut line);
     line.push(')');
     if matches!(call.name, "exit" | "exit_group" | "execve" | "execveat" | "rt_sigreturn") {
         kprintln!("{line}");

@@ -3,13 +3,11 @@
 //! One layout serves system calls, interrupts and exceptions. The frame of an entry from a program always lies at
 //! the very top of the thread's kernel stack, so that anybody who has the thread has the frame.
 //!
-//! The frame of a *system call* is written by hand-picked stores to be fast, and mind the following until the
-//! frame is complete: `xmm[6..]`, `rax`, `cs` and `ss` are not valid. It is completed before `return_to_program`
-//! is called, and, for the calls that need it earlier (those that make a thread in the caller's image), by
-//! [`complete_frame_first!`](crate::complete_frame_first). A handler that changes anything but its return value
-//! has to set [`work::FRAME_REWRITTEN`](super::work::FRAME_REWRITTEN), else the way back takes no notice; with
-//! it, every register is loaded from the frame, so either the frame was completed, or all of `xmm` was written
-//! (as [`fpu`](super::fpu) does).
+//! The frame of a *system call* is written by hand-picked stores to be fast, and is complete only when
+//! `return_to_program` is called. Before, `rax`, `rcx`, `r11`, `cs` and `ss` are not valid, and for a leaf of the
+//! table (see [`syscall`](super::syscall)) neither are `rbx`, `rbp`, `r12` to `r15` and `xmm[6..]`. A handler that
+//! changes anything but its return value has to set [`work::FRAME_REWRITTEN`](super::work::FRAME_REWRITTEN) and is no
+//! leaf; with it, every register is loaded from the frame, so all that was not valid has to be written.
 
 use core::mem::{offset_of, size_of};
 

@@ -10,9 +10,10 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::frame::TrapFrame;
-use super::upcalls::{self, SYSCALL_COUNT, SyscallTable, Upcalls};
+use super::syscall::call_handler;
+use super::upcalls::{self, HandlerTable, SYSCALL_COUNT, SyscallEntry, SyscallHandler, SyscallTable, Upcalls};
 use super::{Context, context, cpu, fpu, layout, percpu, usercopy, vector, work};
-use crate::{complete_frame_first, kprintln, panic};
+use crate::{kprintln, panic};
 
 const STACK_SIZE: usize = 32 * 1024;
 
@@ -52,19 +53,25 @@ static WORKED: AtomicU32 = AtomicU32::new(0);
 static EXPECTED: AtomicU32 = AtomicU32::new(u32::MAX);
 
 static SYSCALLS: SyscallTable = {
-    let mut table = [unknown as upcalls::SyscallHandler; SYSCALL_COUNT];
+    let mut table = [call_handler as SyscallEntry; SYSCALL_COUNT];
     table[0] = null;
     table[1] = exit;
     table[2] = yield_to_other;
-    table[3] = check_complete;
-    table[4] = rewrite;
     table[5] = set_work;
     table[6] = clobber;
-    table[7] = check_signal_state;
     table
 };
 
-extern "win64" fn unknown(_: &mut TrapFrame) -> u64 {
+static HANDLERS: HandlerTable = {
+    let mut table = [unknown as SyscallHandler; SYSCALL_COUNT];
+    table[3] = check_kept;
+    table[4] = rewrite;
+    table[7] = check_signal_state;
+    table[8] = clobber_all;
+    table
+};
+
+extern "C" fn unknown(_: &mut TrapFrame) -> u64 {
     -38_i64 as u64
 }
 
@@ -91,13 +98,11 @@ extern "win64" fn yield_to_other(frame: &mut TrapFrame) -> u64 {
     0
 }
 
-complete_frame_first!(check_complete => checked);
-
-extern "win64" fn checked(frame: &mut TrapFrame) -> u64 {
-    u64::from((0..16).all(|i| frame.xmm[i] == u128::from(PATTERN + i as u64)) && frame.cs == 8 && frame.ss == 16)
+extern "C" fn check_kept(frame: &mut TrapFrame) -> u64 {
+    u64::from((0..16).all(|i| frame.xmm[i] == u128::from(PATTERN + i as u64)))
 }
 
-extern "win64" fn rewrite(frame: &mut TrapFrame) -> u64 {
+extern "C" fn rewrite(frame: &mut TrapFrame) -> u64 {
     frame.rbx = 0x1111;
     frame.rdi = 0x2222;
     frame.xmm[15] = 0x3333;
@@ -110,8 +115,13 @@ extern "win64" fn set_work(_: &mut TrapFrame) -> u64 {
     7
 }
 
-/// A handler that uses every register it can.
+/// A leaf that uses every register it can.
 extern "win64" fn clobber(frame: &mut TrapFrame) -> u64 {
+    clobber_all(frame)
+}
+
+/// A handler that uses every register it can.
+extern "C" fn clobber_all(frame: &mut TrapFrame) -> u64 {
     // SAFETY:
     // - as a call, this may change all that the C convention lets it.
     unsafe {
@@ -127,10 +137,8 @@ extern "win64" fn clobber(frame: &mut TrapFrame) -> u64 {
     frame.rdi
 }
 
-complete_frame_first!(check_signal_state => signal_state_checked);
-
 /// A signal frame's extended state: what goes in comes out, and what cannot be loaded is refused. 0 if all is well.
-extern "win64" fn signal_state_checked(frame: &mut TrapFrame) -> u64 {
+extern "C" fn check_signal_state(frame: &mut TrapFrame) -> u64 {
     let before = frame.xmm;
     let mut state = alloc::vec![0; fpu::signal_size()];
     fpu::save_for_signal(frame, &mut state);
@@ -321,7 +329,7 @@ unsafe extern "C" fn syscalls() {
         "mov r8, 0x7b", "mov r9, 0x7c", "mov r10, 0x7d", "mov rsi, 0x7e",
         load_pattern!(),
         "2:",
-        ".irp call, 0, 6, 3, 5, 0x1234, 511",
+        ".irp call, 0, 6, 8, 3, 5, 0x1234, 511",
         "mov edi, r14d",
         "mov edx, 0x7f",
         "mov eax, \\call",
@@ -334,10 +342,10 @@ unsafe extern "C" fn syscalls() {
         check_pattern!(),
         "mov rax, [rsp - 8]",
         ".if \\call == 0", "dec rax", "sub rax, r14", "or r15, rax", ".endif",
-        ".if \\call == 6", "sub rax, r14", "or r15, rax", ".endif",
+        ".if \\call == 6 || \\call == 8", "sub rax, r14", "or r15, rax", ".endif",
         ".if \\call == 3", "dec rax", "or r15, rax", ".endif",
         ".if \\call == 5", "sub rax, 7", "or r15, rax", ".endif",
-        ".if \\call >= 7", "add rax, 38", "or r15, rax", ".endif",
+        ".if \\call > 8", "add rax, 38", "or r15, rax", ".endif",
         ".endr",
         ".irp reg, rbx, rbp, r12, r13, r8, r9, r10, rsi",
         "lea rax, [\\reg - 0x77]", "cmp rax, 7", "seta al", "movzx eax, al", "or r15, rax",
@@ -525,8 +533,16 @@ pub fn run_all(cmdline: &[u8]) {
         cpu::outb(0x21, 0xff);
         cpu::outb(0xa1, 0xff);
     }
-    let table =
-        Upcalls { syscalls: &SYSCALLS, return_to_program, page_fault, exception, interrupt, nmi, ..Upcalls::NONE };
+    let table = Upcalls {
+        syscalls: &SYSCALLS,
+        handlers: &HANDLERS,
+        return_to_program,
+        page_fault,
+        exception,
+        interrupt,
+        nmi,
+        ..Upcalls::NONE
+    };
     // SAFETY:
     // - one CPU runs, with interrupts off.
     unsafe { upcalls::install(table) };

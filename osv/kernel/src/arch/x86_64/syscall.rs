@@ -4,25 +4,42 @@
 //! turned interrupts off. The entry changes GS and the stack at once, because a program's stack may be as small
 //! as it likes (Go), and writes the frame at the top of the thread's kernel stack.
 //!
-//! What makes it short: handlers follow the Win64 convention, so the compiler keeps RDI, RSI, RBX, RBP, R12–R15
-//! and xmm6–15 wherever they are in danger, and the entry itself need only bring back six xmm and four general
-//! registers. The frame's general registers are all stored, for whoever wants to look at them; a frame that
-//! somebody has changed is loaded as a whole by [`trap_return`](super::trap::trap_return), and so is one with
-//! work to do before the program goes on.
+//! What makes it short: what the table leads to follows the Win64 convention, so RDI, RSI, RBX, RBP, R12–R15 and
+//! xmm6–15 come back as they were, and the entry itself need only store and bring back six xmm and four general
+//! registers. A handler that calls nothing, a *leaf*, stands in the table itself, and the compiler keeps what it
+//! touches. All others are plain functions behind [`call_handler`], which completes the frame's registers before
+//! and brings xmm6–15 back after: once here, not in each of them. A frame that somebody has changed is loaded as
+//! a whole by [`trap_return`](super::trap::trap_return), and so is one with work to do before the program goes on.
 //!
 //! Back to the program goes a plain jump: `sysret` would lead to ring 3. The flags come back with interrupts off
 //! still, and `sti` lets them in only after the jump.
 
 use core::arch::naked_asm;
+use core::mem::offset_of;
 
 use super::context::{Context, SYSCALLS, WORK, work};
 use super::frame::*;
 use super::trap::trap_return;
-use super::upcalls::SYSCALL_COUNT;
+use super::upcalls::{SYSCALL_COUNT, UPCALLS, Upcalls};
 use super::{cpu, msr, percpu};
 
 /// Flags that a program's system call turns off for the kernel: TF, IF, DF, IOPL, NT, AC.
 const CLEARED_FLAGS: u64 = 1 << 8 | 1 << 9 | 1 << 10 | 3 << 12 | 1 << 14 | 1 << 18;
+
+/// Assembly: stores to the frame at a base what the entry leaves alone, because handlers keep it.
+macro_rules! save_kept_registers {
+    ($base:literal) => {
+        concat!(
+            "mov [", $base, " + {rbx}], rbx\n",
+            "mov [", $base, " + {rbp}], rbp\n",
+            "mov [", $base, " + {r12}], r12\n",
+            "mov [", $base, " + {r13}], r13\n",
+            "mov [", $base, " + {r14}], r14\n",
+            "mov [", $base, " + {r15}], r15\n",
+            save_xmm!($base, "6, 7, 8, 9, 10, 11, 12, 13, 14, 15"),
+        )
+    };
+}
 
 /// Makes the instruction lead to the entry, on this CPU.
 pub(super) fn init() {
@@ -52,14 +69,6 @@ unsafe extern "C" fn syscall_entry() {
         "mov [rsp + {s} + {r10}], r10",
         "mov [rsp + {s} + {r8}], r8",
         "mov [rsp + {s} + {r9}], r9",
-        "mov [rsp + {s} + {rcx}], rcx",
-        "mov [rsp + {s} + {r11}], r11",
-        "mov [rsp + {s} + {rbx}], rbx",
-        "mov [rsp + {s} + {rbp}], rbp",
-        "mov [rsp + {s} + {r12}], r12",
-        "mov [rsp + {s} + {r13}], r13",
-        "mov [rsp + {s} + {r14}], r14",
-        "mov [rsp + {s} + {r15}], r15",
         "mov rcx, gs:[{scratch}]",
         "mov [rsp + {s} + {rsp_}], rcx",
         save_xmm!("rsp + {s}", "0, 1, 2, 3, 4, 5"),
@@ -100,7 +109,11 @@ unsafe extern "C" fn syscall_entry() {
         "add rsp, {s}",
         "test dword ptr [rcx + {work}], {rewritten}",
         "jnz {trap_return}",
-        save_xmm!("rsp", "6, 7, 8, 9, 10, 11, 12, 13, 14, 15"),
+        "mov rcx, [rsp + {rip}]",
+        "mov [rsp + {rcx}], rcx",
+        "mov r11, [rsp + {rflags}]",
+        "mov [rsp + {r11}], r11",
+        save_kept_registers!("rsp"),
         "jmp {trap_return}",
         syscalls = const SYSCALLS,
         trap_return = sym trap_return,
@@ -121,52 +134,41 @@ unsafe extern "C" fn syscall_entry() {
     )
 }
 
-/// Assembly at the start of a system call's handler: completes the frame in RCX while xmm6 to xmm15 are still the
-/// program's. For [`complete_frame_first`](crate::complete_frame_first).
-#[doc(hidden)]
+/// What the table has for every call whose handler is no leaf: calls the one that [`Upcalls::handlers`] has for the
+/// number in the frame, which is one of the table's.
+///
+/// The handler sees all of the program's registers in the frame but RCX and R11, which a system call leaves to the
+/// kernel.
 #[unsafe(naked)]
-pub unsafe extern "win64" fn complete_frame(frame: &mut TrapFrame) {
+pub extern "win64" fn call_handler(frame: &mut TrapFrame) -> u64 {
     naked_asm!(
-        save_xmm!("rcx", "6, 7, 8, 9, 10, 11, 12, 13, 14, 15"),
-        "mov qword ptr [rcx + {cs}], {code}",
-        "mov qword ptr [rcx + {ss}], {data}",
+        save_kept_registers!("rcx"),
+        "push rcx",
+        "mov eax, [rcx + {orig_rax}]",
+        "mov rdx, [rip + {upcalls} + {handlers}]",
+        "mov rdi, rcx",
+        "call [rdx + 8 * rax]",
+        "pop rcx",
+        load_xmm!("rcx", "6, 7, 8, 9, 10, 11, 12, 13, 14, 15"),
+        "mov rdi, [rcx + {rdi}]",
+        "mov rsi, [rcx + {rsi}]",
         "ret",
-        cs = const CS,
-        ss = const SS,
-        code = const CODE_SELECTOR,
-        data = const DATA_SELECTOR,
+        upcalls = sym UPCALLS,
+        handlers = const offset_of!(Upcalls, handlers),
+        orig_rax = const ORIG_RAX, rdi = const RDI, rsi = const RSI,
+        rbx = const RBX, rbp = const RBP, r12 = const R12, r13 = const R13, r14 = const R14, r15 = const R15,
     )
 }
 
-/// Makes a system-call handler `$name` that completes the frame (see [`TrapFrame`](crate::arch::TrapFrame)) and
-/// goes on to `$handler`: for the calls that copy the caller's registers, which are clone, clone3, fork and
-/// vfork.
-#[macro_export]
-macro_rules! complete_frame_first {
-    ($(#[$attribute:meta])* $visibility:vis $name:ident => $handler:path) => {
-        $(#[$attribute])*
-        #[unsafe(naked)]
-        $visibility extern "win64" fn $name(frame: &mut $crate::arch::TrapFrame) -> u64 {
-            const _: $crate::arch::SyscallHandler = $handler;
-            core::arch::naked_asm!(
-                "call {complete}", // changes no register
-                "jmp {handler}",
-                complete = sym $crate::arch::complete_frame,
-                handler = sym $handler,
-            )
-        }
-    };
-}
-
-/// Makes a system-call handler `$name` that asks `$check` first: that returns the handler that is to go on, with all the
-/// caller's registers where they were, or none, and then RAX in the frame is what the call returns.
+/// Makes an entry `$name` for a table of system calls that asks `$check` first: that returns the entry that is to go on,
+/// with all the caller's registers where they were, or none, and then RAX in the frame is what the call returns.
 #[macro_export]
 macro_rules! checked_syscalls {
     ($(#[$attribute:meta])* $name:ident => $check:path) => {
         $(#[$attribute])*
         #[unsafe(naked)]
         extern "win64" fn $name(frame: &mut $crate::arch::TrapFrame) -> u64 {
-            const _: extern "win64" fn(&mut $crate::arch::TrapFrame) -> Option<$crate::arch::SyscallHandler> = $check;
+            const _: extern "win64" fn(&mut $crate::arch::TrapFrame) -> Option<$crate::arch::SyscallEntry> = $check;
             core::arch::naked_asm!(
                 "sub rsp, 40", // the callee's shadow space, and RCX
                 "mov [rsp + 32], rcx",

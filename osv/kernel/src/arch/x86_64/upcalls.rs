@@ -5,6 +5,7 @@
 
 use core::cell::UnsafeCell;
 
+use super::syscall::call_handler;
 use super::{TrapFrame, vector};
 use crate::panic;
 
@@ -12,15 +13,21 @@ use crate::panic;
 /// be "no such call".
 pub const SYSCALL_COUNT: usize = 512;
 
-/// A system call. It gets the frame in RCX and returns what goes into the program's RAX.
+/// What the entry calls. It gets the frame in RCX and returns what goes into the program's RAX.
 ///
 /// The calling convention is Windows': it has the compiler preserve RDI, RSI and xmm6 to xmm15 wherever a handler
-/// or what it calls might change them, so that a small handler, which uses none of them, is not charged for
-/// saving them all.
-pub type SyscallHandler = extern "win64" fn(&mut TrapFrame) -> u64;
+/// might change them, so that one that calls nothing and uses none of them is not charged for saving them all. All
+/// others are [`SyscallHandler`]s behind [`call_handler`](super::syscall::call_handler).
+pub type SyscallEntry = extern "win64" fn(&mut TrapFrame) -> u64;
+
+/// A system call: gets the frame and returns what goes into the program's RAX.
+pub type SyscallHandler = extern "C" fn(&mut TrapFrame) -> u64;
 
 /// All system calls by number.
-pub type SyscallTable = [SyscallHandler; SYSCALL_COUNT];
+pub type SyscallTable = [SyscallEntry; SYSCALL_COUNT];
+
+/// The handlers that are called by way of [`call_handler`](super::syscall::call_handler), by number.
+pub type HandlerTable = [SyscallHandler; SYSCALL_COUNT];
 
 /// The functions of the floors above.
 #[derive(Clone, Copy)]
@@ -29,6 +36,8 @@ pub struct Upcalls {
     /// The handlers of the `syscall` instruction. Called with interrupts on. See [`TrapFrame`] for what of the
     /// frame is valid.
     pub syscalls: &'static SyscallTable,
+    /// What [`call_handler`](super::syscall::call_handler) calls.
+    pub handlers: &'static HandlerTable,
     /// The way back to a program found bits in its context's `work`. Called with interrupts off, with a complete
     /// frame, again and again until `work` is zero: each call must clear what it has handled. It may turn
     /// interrupts on, sleep, and rewrite the frame.
@@ -52,7 +61,8 @@ pub struct Upcalls {
 impl Upcalls {
     /// What there is before anything is installed.
     pub const NONE: Upcalls = Upcalls {
-        syscalls: &[no_syscall; SYSCALL_COUNT],
+        syscalls: &[call_handler; SYSCALL_COUNT],
+        handlers: &[no_syscall; SYSCALL_COUNT],
         return_to_program: no_work,
         thread_start: no_thread_start,
         page_fault: no_page_fault,
@@ -95,7 +105,7 @@ pub fn syscall_table() -> &'static SyscallTable {
     get().syscalls
 }
 
-extern "win64" fn no_syscall(frame: &mut TrapFrame) -> u64 {
+extern "C" fn no_syscall(frame: &mut TrapFrame) -> u64 {
     panic::crash(frame, format_args!("system call {} without a table", frame.orig_rax))
 }
 

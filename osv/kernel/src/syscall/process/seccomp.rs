@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
-use crate::arch::{self, SyscallHandler, SyscallTable, TrapFrame};
+use crate::arch::{self, SyscallEntry, SyscallTable, TrapFrame};
 use crate::errno::{Errno, Result};
 use crate::mem::user::{UserAddr, UserPtr};
 use crate::process::current_task;
@@ -18,7 +18,7 @@ crate::checked_syscalls! {
 static FILTERED_TABLE: SyscallTable = [filtered; TABLE_SIZE];
 
 /// The handler of the call, unless a filter has answered it; then RAX in the frame is what it returns.
-extern "win64" fn judge(frame: &mut TrapFrame) -> Option<SyscallHandler> {
+extern "win64" fn judge(frame: &mut TrapFrame) -> Option<SyscallEntry> {
     match process::judge(frame) {
         None => {
             let number = (frame.orig_rax as u32 as usize).min(TABLE_SIZE - 1);
