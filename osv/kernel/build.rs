@@ -26,6 +26,8 @@ fn main() {
         "-nostartfiles".to_owned(),
         "-static".to_owned(),
         format!("-Wl,-T,{}", script.display()),
+        // Functions whose code is the same become one.
+        "-Wl,--icf=all".to_owned(),
         "-Wl,-z,max-page-size=4096".to_owned(),
         "-Wl,-z,norelro".to_owned(),
         "-Wl,-z,noexecstack".to_owned(),

@@ -165,15 +165,20 @@ impl Dentry {
     }
 
     /// The entry `name` of this directory: a negative one if it is known not to exist.
-    #[inline]
+    #[inline(always)]
     pub fn child(self: &Arc<Self>, name: &[u8], hash: u64) -> Result<Arc<Dentry>> {
         match self.cached_child(name, hash) {
             Some(child) => Ok(child),
-            None => self.lock_for_change()?.child(name, hash),
+            None => self.uncached_child(name, hash),
         }
     }
 
-    #[inline]
+    #[cold]
+    fn uncached_child(self: &Arc<Self>, name: &[u8], hash: u64) -> Result<Arc<Dentry>> {
+        self.lock_for_change()?.child(name, hash)
+    }
+
+    #[inline(always)]
     fn cached_child(&self, name: &[u8], hash: u64) -> Option<Arc<Dentry>> {
         let children = self.children.lock();
         let child = children.find(hash, |child| child.hash == hash && child.name.is(name))?;

@@ -45,7 +45,7 @@ impl FdTable {
     }
 
     /// The description behind `fd` (EBADF).
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, fd: i32) -> Result<Arc<OpenFile>> {
         let table = self.table.lock();
         match table.slots.get(fd as u32 as usize) {

@@ -66,14 +66,14 @@ bitflags::bitflags! {
 
 impl OpenFlags {
     /// Whether the access mode allows reading.
-    #[inline]
+    #[inline(always)]
     pub const fn is_readable(self) -> bool {
         self.bits() & (general::O_ACCMODE | general::O_PATH) == general::O_RDONLY
             || self.bits() & (general::O_ACCMODE | general::O_PATH) == general::O_RDWR
     }
 
     /// Whether the access mode allows writing.
-    #[inline]
+    #[inline(always)]
     pub const fn is_writable(self) -> bool {
         let mode = self.bits() & (general::O_ACCMODE | general::O_PATH);
         mode == general::O_WRONLY || mode == general::O_RDWR

@@ -154,6 +154,15 @@ impl OpenFile {
         }
     }
 
+    /// The file that it acts on, if that is read and written in order.
+    #[inline(always)]
+    pub fn stream(&self) -> Option<&dyn File> {
+        match &self.target {
+            Target::Stream(file) => Some(&**file),
+            _ => None,
+        }
+    }
+
     /// The file that it acts on, if it is a `T`.
     pub fn downcast<T: File>(&self) -> Option<&T> {
         let file: &dyn Any = &**self.file()?;
@@ -167,7 +176,7 @@ impl OpenFile {
     }
 
     /// Access mode and status flags.
-    #[inline]
+    #[inline(always)]
     pub fn flags(&self) -> OpenFlags {
         OpenFlags::from_bits_retain(self.flags.load(Ordering::Relaxed))
     }
@@ -191,7 +200,7 @@ impl OpenFile {
     }
 
     /// How reads and writes through this description behave.
-    #[inline]
+    #[inline(always)]
     pub fn io_flags(&self) -> IoFlags {
         if self.flags().contains(OpenFlags::NONBLOCK) { IoFlags::NONBLOCK } else { IoFlags::empty() }
     }
@@ -226,13 +235,13 @@ impl OpenFile {
     }
 
     /// EBADF unless it was opened for reading.
-    #[inline]
+    #[inline(always)]
     pub fn check_readable(&self) -> Result<()> {
         if self.flags().is_readable() { Ok(()) } else { Err(Errno::EBADF) }
     }
 
     /// EBADF unless it was opened for writing.
-    #[inline]
+    #[inline(always)]
     pub fn check_writable(&self) -> Result<()> {
         if self.flags().is_writable() { Ok(()) } else { Err(Errno::EBADF) }
     }

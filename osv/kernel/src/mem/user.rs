@@ -45,7 +45,7 @@ impl UserAddr {
     }
 
     /// EFAULT unless `len` bytes from here lie in the lower half.
-    #[inline]
+    #[inline(always)]
     pub fn check(self, len: usize) -> Result<()> {
         match self.0.checked_add(len as u64) {
             Some(end) if end <= USER_END => Ok(()),

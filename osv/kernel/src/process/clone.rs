@@ -6,12 +6,13 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use linux_raw_sys::general as linux;
 
+use super::Current;
 use super::limits::Resource;
 use super::pidfd::PidFd;
 use super::signal::altstack::AltStack;
 use super::signal::set::Signal;
 use super::structure::{FORKS, NewProcess, Process};
-use super::task::{Current, NewTask, Task};
+use super::task::{NewTask, Task};
 use super::{current_task, tree};
 use crate::arch::{self, TrapFrame};
 use crate::errno::{Errno, Result};
@@ -187,21 +188,22 @@ fn make(parent: &Current, frame: &TrapFrame, request: &Request, tid: u32) -> Res
         true => Arc::clone(parent.process()),
         false => Arc::new(make_process(parent.process(), request, tid)?),
     };
-    let files = parent.files();
-    let fs = parent.fs();
+    let files = parent.try_files().ok_or(Errno::ESRCH)?;
+    let fs = parent.try_fs().ok_or(Errno::ESRCH)?;
     let shares_memory = request.has(linux::CLONE_VM) && !request.has(linux::CLONE_VFORK);
     let task = Task::new(NewTask {
         tid,
         process,
         blocked: parent.blocked(),
         alt_stack: if shares_memory { AltStack::NONE } else { *parent.signals.alt_stack.lock() },
-        credentials: parent.credentials(),
+        credentials: parent.task().credentials(),
         files: if request.has(linux::CLONE_FILES) { files } else { Arc::new(files.duplicate()) },
         fs: if request.has(linux::CLONE_FS) { fs } else { Arc::new(fs.duplicate()) },
         name: parent.name(),
     });
     task.inherit_scheduling(parent);
     task.set_memory_policy(parent.memory_policy());
+    task.has_no_new_privileges.store(parent.has_no_new_privileges.load(Ordering::Relaxed), Ordering::Relaxed);
     if request.has(linux::CLONE_SYSVSEM) {
         *task.sem_undo.lock() = Some(parent.sem_undo());
     }

@@ -160,8 +160,6 @@ pub struct Credentials {
     pub capabilities: Capabilities,
     /// `PR_SET_SECUREBITS`.
     pub secure_bits: u32,
-    /// `PR_SET_NO_NEW_PRIVS`: set-id bits of files have no effect any more.
-    pub has_no_new_privileges: bool,
 }
 
 impl Credentials {
@@ -174,14 +172,7 @@ impl Credentials {
             bounding: ALL_CAPABILITIES,
             ambient: 0,
         };
-        Credentials {
-            user: Ids::all(0),
-            group: Ids::all(0),
-            groups: Arc::new([]),
-            capabilities,
-            secure_bits: 0,
-            has_no_new_privileges: false,
-        }
+        Credentials { user: Ids::all(0), group: Ids::all(0), groups: Arc::new([]), capabilities, secure_bits: 0 }
     }
 
     /// Whether the task holds `CAP_*`.
@@ -287,10 +278,8 @@ impl Credentials {
     /// What an `execve` leaves, of a file whose set-user-ID and set-group-ID bits give these owners.
     pub fn after_exec(&self, set_user: Option<u32>, set_group: Option<u32>) -> Credentials {
         let mut new = self.clone();
-        if !self.has_no_new_privileges {
-            new.user.effective = set_user.unwrap_or(self.user.effective);
-            new.group.effective = set_group.unwrap_or(self.group.effective);
-        }
+        new.user.effective = set_user.unwrap_or(self.user.effective);
+        new.group.effective = set_group.unwrap_or(self.group.effective);
         let changes_ids = new.user.effective != self.user.effective || new.group.effective != self.group.effective;
         new.user.saved = new.user.effective;
         new.user.file_system = new.user.effective;

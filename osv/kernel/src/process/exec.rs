@@ -17,7 +17,7 @@ use super::signal::altstack::AltStack;
 use super::stack::{self, Strings};
 use super::structure::{Executable, Process};
 use super::task::Task;
-use super::{current_task, exit, tree};
+use super::{Current, current_task, exit, tree};
 use crate::arch::{self, TrapFrame, fpu, work};
 use crate::errno::{Errno, Result};
 use crate::fs::text::Running;
@@ -54,6 +54,8 @@ struct Runner<'a> {
     credentials: &'a Credentials,
     limits: &'a Limits,
     personality: u32,
+    /// Set-id bits have no effect.
+    has_no_new_privileges: bool,
 }
 
 /// A program that is ready to run.
@@ -180,6 +182,7 @@ fn finish(
     name: Vec<u8>,
 ) -> Result<Prepared> {
     stack::check_size(arguments, environment, path.len(), runner.limits.soft(Resource::Stack))?;
+    let (set_user, set_group) = if runner.has_no_new_privileges { (None, None) } else { (set_user, set_group) };
     let credentials = runner.credentials.after_exec(set_user, set_group);
     let is_secure = runner.credentials.is_secure_exec(&credentials);
     let start = loader::Start {
@@ -226,24 +229,25 @@ pub fn execute(frame: &mut TrapFrame, mut request: Request) -> Result<()> {
             credentials: &task.credentials(),
             limits: &process.limits(),
             personality: process.personality.load(Ordering::Relaxed),
+            has_no_new_privileges: task.has_no_new_privileges.load(Ordering::Relaxed),
         };
         prepare(&runner, request)?
     };
     exit::become_only_task(&task)?;
-    replace(&task, &process, frame, prepared);
+    replace(task, &process, frame, prepared);
     Ok(())
 }
 
 /// The point of no return: the old program goes.
-fn replace(task: &Task, process: &Arc<Process>, frame: &mut TrapFrame, prepared: Prepared) {
-    take_over_pid(task, process);
-    exit::release_memory_users(task);
+fn replace(task: Current, process: &Arc<Process>, frame: &mut TrapFrame, prepared: Prepared) {
+    take_over_pid(&task, process);
+    exit::release_memory_users(&task);
     task.forget_rseq();
     process.timers.delete_posix();
     process.account_space();
     let old = process.replace_space(Some(prepared.loaded.space));
     process.load_space();
-    exit::release_vfork(task);
+    exit::release_vfork(&task);
     drop(old);
 
     reset_actions(process);
@@ -300,7 +304,7 @@ pub(super) fn prepare_new(
     personality: u32,
 ) -> Result<Prepared> {
     let credentials = Credentials::root();
-    let runner = Runner { fs, credentials: &credentials, limits, personality };
+    let runner = Runner { fs, credentials: &credentials, limits, personality, has_no_new_privileges: false };
     let arguments = Strings::from_list(program.arguments.iter().map(Vec::as_slice))?;
     let environment = Strings::from_list(program.environment.iter().map(Vec::as_slice))?;
     let path = program.path;

@@ -9,6 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
+use super::Current;
 use super::clone::Release;
 use super::init::INIT;
 use super::pi;
@@ -19,7 +20,7 @@ use super::signal::send;
 use super::signal::set::{Signal, SignalSet};
 use super::status::ExitStatus;
 use super::structure::Process;
-use super::task::{Current, Task};
+use super::task::Task;
 use super::tree;
 use super::wait;
 use super::{current_task, structure::Signals};
@@ -55,8 +56,7 @@ pub fn exit_task(code: u8) -> ! {
     release_memory_users(&task);
     release_vfork(&task);
     task.release_sem_undo();
-    task.set_files(None);
-    task.set_fs(None);
+    task.give_up_files();
     task.process().last_uid.store(task.credentials().user.real, Ordering::Relaxed);
     match leave_process(&task, code) {
         Some(status) => end_process(task.process(), status),

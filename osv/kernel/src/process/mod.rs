@@ -15,6 +15,7 @@
 
 pub mod clone;
 pub mod credentials;
+mod current;
 pub mod elf;
 pub mod embedded;
 pub mod exec;
@@ -44,7 +45,8 @@ pub mod wait;
 mod futex;
 
 pub use credentials::Credentials;
+pub use current::{Current, current_process, current_task, try_current_task};
 pub use futex::futex_key;
 pub use loader::ADDR_NO_RANDOMIZE;
 pub use structure::{Executable, Process, forks};
-pub use task::{Current, Task, current_process, current_task, try_current_task};
+pub use task::Task;

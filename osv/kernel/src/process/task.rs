@@ -1,8 +1,6 @@
 //! A task: one thread of a program.
 
 use alloc::sync::{Arc, Weak};
-use core::any::Any;
-use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::credentials::Credentials;
@@ -17,8 +15,8 @@ use crate::arch::{Context, TrapFrame};
 use crate::fs::{FdTable, FsContext};
 use crate::ipc::sem::undo::UndoList;
 use crate::mem::space::Policy;
-use crate::sched::{self, Extension, Thread};
-use crate::sync::{IrqOff, Once, SpinLock};
+use crate::sched::{Extension, Thread};
+use crate::sync::{IrqOff, Once, OwnerCell, SpinLock};
 use crate::syscall::SysResult;
 use alloc::boxed::Box;
 
@@ -35,9 +33,9 @@ pub struct Task {
     process: Arc<Process>,
     thread: Once<Weak<Thread>>,
     pub(super) signals: TaskSignals,
-    credentials: SpinLock<Arc<Credentials>>,
-    files: SpinLock<Option<Arc<FdTable>>>,
-    fs: SpinLock<Option<Arc<FsContext>>>,
+    pub(super) credentials: OwnerCell<Credentials>,
+    pub(super) files: OwnerCell<FdTable>,
+    pub(super) fs: OwnerCell<FsContext>,
     name: SpinLock<[u8; NAME_SIZE]>,
     /// Where to write 0 and wake a futex when the task ends.
     pub(crate) clear_child_tid: AtomicU64,
@@ -60,6 +58,8 @@ pub struct Task {
     pub(crate) policy: AtomicU32,
     pub(crate) rt_priority: AtomicU32,
     pub(crate) timer_slack_ns: AtomicU64,
+    /// Set-id bits of files have no effect any more (`PR_SET_NO_NEW_PRIVS`). A filter for all can set it for others.
+    pub(crate) has_no_new_privileges: AtomicBool,
     /// Where it has registered `struct rseq`; 0 if nowhere.
     pub(super) rseq: AtomicU64,
     pub(super) rseq_signature: AtomicU32,
@@ -115,9 +115,9 @@ impl Task {
                 is_killed: AtomicBool::new(false),
                 last_fault: SpinLock::new(Fault::default()),
             },
-            credentials: SpinLock::new(new.credentials),
-            files: SpinLock::new(Some(new.files)),
-            fs: SpinLock::new(Some(new.fs)),
+            credentials: OwnerCell::new(Some(new.credentials)),
+            files: OwnerCell::new(Some(new.files)),
+            fs: OwnerCell::new(Some(new.fs)),
             name: SpinLock::new(new.name),
             clear_child_tid: AtomicU64::new(0),
             set_child_tid: AtomicU64::new(0),
@@ -132,6 +132,7 @@ impl Task {
             policy: AtomicU32::new(0),
             rt_priority: AtomicU32::new(0),
             timer_slack_ns: AtomicU64::new(50_000),
+            has_no_new_privileges: AtomicBool::new(false),
             rseq: AtomicU64::new(0),
             rseq_signature: AtomicU32::new(0),
             rseq_cpu: AtomicU32::new(0),
@@ -220,74 +221,19 @@ impl Task {
         self.is_exiting.load(Ordering::Relaxed)
     }
 
-    /// Who it is.
-    #[inline]
+    /// Who it is. The task itself has [`Current::credentials`](super::Current::credentials).
     pub fn credentials(&self) -> Arc<Credentials> {
-        Arc::clone(&self.credentials.lock())
-    }
-
-    pub(crate) fn set_credentials(&self, new: Credentials) {
-        let new = Arc::new(new);
-        let old = core::mem::replace(&mut *self.credentials.lock(), new);
-        drop(old);
-    }
-
-    /// Its descriptors. A task that has given them up at its end sees an empty table.
-    #[inline]
-    pub fn files(&self) -> Arc<FdTable> {
-        match &*self.files.lock() {
-            Some(files) => Arc::clone(files),
-            None => Arc::new(FdTable::new()),
-        }
+        self.credentials.share().unwrap_or_else(|| unreachable!("a task has credentials to its end"))
     }
 
     /// Its descriptors, if it has not given them up.
     pub fn try_files(&self) -> Option<Arc<FdTable>> {
-        self.files.lock().clone()
+        self.files.share()
     }
 
     /// Root, working directory and umask, if it has not given them up.
-    #[inline]
     pub fn try_fs(&self) -> Option<Arc<FsContext>> {
-        self.fs.lock().clone()
-    }
-
-    /// Root, working directory and umask.
-    ///
-    /// # Panics
-    /// If the task has come to its end and given them up: nothing opens paths from there.
-    #[inline]
-    pub fn fs(&self) -> Arc<FsContext> {
-        match self.try_fs() {
-            Some(fs) => fs,
-            None => panic!("task {} has no working directory any more", self.tid()),
-        }
-    }
-
-    pub(super) fn set_files(&self, files: Option<Arc<FdTable>>) {
-        let old = core::mem::replace(&mut *self.files.lock(), files);
-        drop(old);
-    }
-
-    pub(super) fn set_fs(&self, fs: Option<Arc<FsContext>>) {
-        let old = core::mem::replace(&mut *self.fs.lock(), fs);
-        drop(old);
-    }
-
-    /// Gives the task a descriptor table of its own, if it shares one (`unshare`, `execve`).
-    pub fn unshare_files(&self) {
-        let files = self.files();
-        if Arc::strong_count(&files) > 2 {
-            self.set_files(Some(Arc::new(files.duplicate())));
-        }
-    }
-
-    /// Gives the task a working directory of its own, if it shares one.
-    pub fn unshare_fs(&self) {
-        let fs = self.fs();
-        if Arc::strong_count(&fs) > 2 {
-            self.set_fs(Some(Arc::new(fs.duplicate())));
-        }
+        self.fs.share()
     }
 
     /// Where new memory of its shall be.
@@ -368,75 +314,18 @@ impl Task {
 }
 
 impl Extension for Task {
-    fn switch_to(&self, context: &Context) {
+    fn switch_to(&self, context: &Context, is_space_current: bool) {
         self.note_switch(context);
-        self.process.activate_space();
+        if !is_space_current {
+            self.process.activate_space();
+        }
+    }
+
+    fn space_id(&self) -> usize {
+        Arc::as_ptr(&self.process).addr()
     }
 
     fn name(&self) -> [u8; NAME_SIZE] {
         Task::name(self)
     }
-}
-
-/// The task that asks. Stays on its own thread.
-#[derive(Clone, Copy)]
-pub struct Current {
-    task: &'static Task,
-    not_send: core::marker::PhantomData<*const ()>,
-}
-
-impl Current {
-    /// A reference that can be kept.
-    pub fn arc(self) -> Arc<Task> {
-        let any: Option<Arc<dyn Any + Send + Sync>> = match sched::current().extension() {
-            Some(extension) => Some(Arc::<dyn Extension>::clone(extension)),
-            None => None,
-        };
-        match any.map(Arc::downcast) {
-            Some(Ok(task)) => task,
-            _ => unreachable!("the type was checked when this was made"),
-        }
-    }
-
-    /// The reference, for as long as the thread lives.
-    #[inline]
-    pub fn task(self) -> &'static Task {
-        self.task
-    }
-}
-
-impl Deref for Current {
-    type Target = Task;
-    #[inline]
-    fn deref(&self) -> &Task {
-        self.task
-    }
-}
-
-/// The task that runs, unless this is a thread of the kernel's own.
-#[inline]
-pub fn try_current_task() -> Option<Current> {
-    let task = sched::current().forever().extension_as::<Task>()?;
-    Some(Current { task, not_send: core::marker::PhantomData })
-}
-
-/// The task that runs.
-///
-/// # Panics
-/// On a thread of the kernel's own.
-#[inline]
-pub fn current_task() -> Current {
-    match try_current_task() {
-        Some(task) => task,
-        None => panic!("a kernel thread is not a task"),
-    }
-}
-
-/// The process that runs.
-///
-/// # Panics
-/// On a thread of the kernel's own.
-#[inline]
-pub fn current_process() -> &'static Arc<Process> {
-    current_task().task().process()
 }

@@ -150,10 +150,9 @@ osv_vdso_image:
     shrd rax, rdx, 32
     add rax, [r10 + 24]
     mov r8, [r10 + 32]
+    and r9d, -2                         # odd while the page changes: never equal
     cmp r9d, [r10]
     jne 70b
-    test r9b, 1
-    jnz 70b
     .endm
     # In: rax = nanoseconds. Out: rdx = seconds, rcx = the rest. Destroys rax.
     .macro vdso_split
@@ -167,21 +166,26 @@ osv_vdso_image:
     .endm
 
 .Lvdso_clock_gettime:                   # edi = clock, rsi = timespec
-    cmp edi, 11
-    ja 3f
-    mov ecx, 0x8f3                      # the clocks that are one of the two
-    bt ecx, edi
-    jnc 3f
-    vdso_read_clock
-    mov ecx, 0x821                      # CLOCK_REALTIME, its coarse twin, CLOCK_TAI
-    bt ecx, edi
-    jnc 2f
+    xor ecx, ecx                        # all ones for the time of day
+    cmp edi, 1                          # CLOCK_MONOTONIC is what most ask for
+    jne 4f
+2:  vdso_read_clock
+    and r8, rcx
     add rax, r8
-2:  vdso_split
+    vdso_split
     mov [rsi], rdx
     mov [rsi + 8], rcx
     xor eax, eax
     ret
+4:  cmp edi, 11
+    ja 3f
+    mov edx, 0x8f3                      # the clocks that are one of the two
+    bt edx, edi
+    jnc 3f
+    mov edx, 0x821                      # CLOCK_REALTIME, its coarse twin, CLOCK_TAI
+    bt edx, edi
+    sbb rcx, rcx
+    jmp 2b
 3:  mov eax, 228
     syscall
     ret

@@ -437,7 +437,7 @@ fn switch_to(cpu: &Cpu, previous: &Thread, next: &'static Thread) -> Option<Arc<
         if cpu.tick_ns.load(Ordering::Relaxed) == u64::MAX {
             start_ticks(cpu);
         }
-        extension.switch_to(&next.context);
+        extension.switch_to(&next.context, next.space_id == previous.space_id);
     }
     // SAFETY:
     // - interrupts are off (`schedule`);

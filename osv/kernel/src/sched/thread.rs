@@ -28,8 +28,11 @@ pub const MAX_PRIORITY: u8 = 99;
 
 /// What the floors above hang on a thread.
 pub trait Extension: Any + Send + Sync {
-    /// The thread, whose context is given, is about to run on this CPU: make its address space current. Interrupts are off.
-    fn switch_to(&self, context: &Context);
+    /// The thread, whose context is given, is about to run on this CPU: make its address space current, unless it is,
+    /// because the previous thread has the same. Interrupts are off.
+    fn switch_to(&self, context: &Context, is_space_current: bool);
+    /// A number, not 0, that it has in common with threads of the same address space.
+    fn space_id(&self) -> usize;
     /// The name for last words and logs, padded with zeros.
     fn name(&self) -> [u8; 16];
 }
@@ -78,6 +81,8 @@ pub struct Thread {
     alarm: Once<Arc<Timer>>,
     stack: KernelStack,
     extension: Option<Arc<dyn Extension>>,
+    /// The extension's `space_id`, or 0.
+    pub(super) space_id: usize,
     /// The extension's own type and address, so that asking for it as that type calls nothing.
     extension_type: TypeId,
     extension_data: AtomicPtr<()>,
@@ -111,6 +116,7 @@ pub fn create(new: NewThread) -> Result<Arc<Thread>> {
         Some(extension) => ((**extension).type_id(), Arc::as_ptr(extension).cast::<()>().cast_mut()),
         None => (TypeId::of::<()>(), core::ptr::null_mut()),
     };
+    let space_id = new.extension.as_ref().map_or(0, |extension| extension.space_id());
     let context = Context::new(stack.top(), new.entry, new.argument, is_user)?;
     let thread = Thread {
         context,
@@ -135,6 +141,7 @@ pub fn create(new: NewThread) -> Result<Arc<Thread>> {
         alarm: Once::new(),
         stack,
         extension: new.extension,
+        space_id,
         extension_type,
         extension_data: AtomicPtr::new(extension_data),
     };

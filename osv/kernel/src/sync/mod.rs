@@ -7,6 +7,8 @@
 //! never wait for another CPU (a TLB shootdown waits for every CPU to take its interrupt).
 //! Locks that may be held across sleeping are `sched::Mutex` and `sched::RwLock`.
 
+mod owner;
+
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::marker::PhantomData;
@@ -14,6 +16,7 @@ use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 pub use core::sync::atomic;
+pub use owner::{Borrowed, OwnerCell};
 pub use spin::Once;
 
 use crate::arch::IrqGuard;
@@ -75,7 +78,7 @@ impl<T, P: Protection> SpinLock<T, P> {
 
 impl<T: ?Sized, P: Protection> SpinLock<T, P> {
     /// Waits until the lock is free, and takes it.
-    #[inline]
+    #[inline(always)]
     pub fn lock(&self) -> SpinLockGuard<'_, T, P> {
         let protection = P::enter();
         while self.locked.swap(true, Ordering::Acquire) {

@@ -53,7 +53,9 @@ pub use irq::IrqGuard;
 pub use memory::{copy_page, zero_page};
 pub use percpu::{MAX_CPUS, apic_id, cpu_id, current, set_slot, slot};
 pub use syscall::{call_handler, enter_program};
-pub use upcalls::{HandlerTable, SYSCALL_COUNT, SyscallEntry, SyscallHandler, SyscallTable, Upcalls, install, syscall_table};
+pub use upcalls::{
+    HandlerTable, SYSCALL_COUNT, SyscallEntry, SyscallHandler, SyscallTable, Upcalls, install, syscall_table,
+};
 pub use usercopy::{UserInt, add_user, compare_exchange_user, copy_string, copy_user, exchange_user, fixup, zero_user};
 
 /// What the boot loader said, for the whole life of the kernel.

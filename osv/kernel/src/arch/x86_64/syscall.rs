@@ -30,12 +30,24 @@ const CLEARED_FLAGS: u64 = 1 << 8 | 1 << 9 | 1 << 10 | 3 << 12 | 1 << 14 | 1 << 
 macro_rules! save_kept_registers {
     ($base:literal) => {
         concat!(
-            "mov [", $base, " + {rbx}], rbx\n",
-            "mov [", $base, " + {rbp}], rbp\n",
-            "mov [", $base, " + {r12}], r12\n",
-            "mov [", $base, " + {r13}], r13\n",
-            "mov [", $base, " + {r14}], r14\n",
-            "mov [", $base, " + {r15}], r15\n",
+            "mov [",
+            $base,
+            " + {rbx}], rbx\n",
+            "mov [",
+            $base,
+            " + {rbp}], rbp\n",
+            "mov [",
+            $base,
+            " + {r12}], r12\n",
+            "mov [",
+            $base,
+            " + {r13}], r13\n",
+            "mov [",
+            $base,
+            " + {r14}], r14\n",
+            "mov [",
+            $base,
+            " + {r15}], r15\n",
             save_xmm!($base, "6, 7, 8, 9, 10, 11, 12, 13, 14, 15"),
         )
     };

@@ -2,6 +2,8 @@
 
 use super::process::Subject;
 use super::stat::state;
+use core::sync::atomic::Ordering;
+
 use crate::errno::Result;
 use crate::fs::generated::Text;
 use crate::process::Credentials;
@@ -38,6 +40,8 @@ pub(super) fn status(subject: &Subject, out: &mut Text) -> Result<()> {
     if let Some(credentials) = &credentials {
         capabilities(credentials, out);
     }
+    let has_no_new_privileges = task.as_ref().is_some_and(|task| task.has_no_new_privileges.load(Ordering::Relaxed));
+    writeln!(out, "NoNewPrivs:\t{}", u32::from(has_no_new_privileges));
     let mode = task.as_ref().map(|task| task.seccomp()).unwrap_or_default();
     write!(out, "Seccomp:\t{}\nSeccomp_filters:\t{}\n", mode.number(), mode.filters());
     out.push(b"Speculation_Store_Bypass:\tvulnerable\nSpeculationIndirectBranch:\tconditional enabled\n");
@@ -108,7 +112,6 @@ fn capabilities(credentials: &Credentials, out: &mut Text) {
     for (name, set) in lines {
         writeln!(out, "{name}:\t{set:016x}");
     }
-    writeln!(out, "NoNewPrivs:\t{}", u32::from(credentials.has_no_new_privileges));
 }
 
 /// CPUs and memory nodes that it may use, and how often it was switched.

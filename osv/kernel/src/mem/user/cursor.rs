@@ -4,7 +4,7 @@
 //! pipes, sockets) does not care. Each step copies straight between the two ends; no buffer lies between. A bad
 //! address ends a step early: the step reports what it moved, and the next one reports EFAULT.
 
-use super::{UserSlice, raw};
+use super::{UserAddr, UserSlice, raw};
 use crate::errno::{Errno, Result};
 
 /// What is left of a list of pieces of program memory.
@@ -30,8 +30,14 @@ impl<'a> Pieces<'a> {
         Some(UserSlice::new(self.current.addr().0, self.current.len().min(max)))
     }
 
+    /// Where `len` bytes lie in one piece, as nearly all do: those are copied without a walk.
+    #[inline(always)]
+    fn in_one_piece(&self, len: usize) -> Option<UserAddr> {
+        (len <= self.current.len()).then(|| self.current.addr())
+    }
+
     /// Marks `len` bytes of what [`Pieces::next`] gave as used.
-    #[inline]
+    #[inline(always)]
     fn advance(&mut self, len: usize) {
         self.current = UserSlice::new(self.current.addr().0 + len as u64, self.current.len() - len);
     }
@@ -55,7 +61,7 @@ impl<'a> Pieces<'a> {
 }
 
 /// EFAULT if something was wanted and nothing moved, else what moved.
-#[inline]
+#[inline(always)]
 fn short_count(wanted: usize, moved: usize) -> Result<usize> {
     if moved == 0 && wanted != 0 { Err(Errno::EFAULT) } else { Ok(moved) }
 }
@@ -128,10 +134,35 @@ impl<'a> Source<'a> {
     ///
     /// # Safety
     /// - `dst` is writable for `len` bytes.
-    #[inline]
+    #[inline(always)]
     pub(in crate::mem) unsafe fn pull_raw(&mut self, dst: *mut u8, len: usize) -> Result<usize> {
         let want = len.min(self.remaining);
         let moved = match &mut self.from {
+            From::User(pieces) if let Some(addr) = pieces.in_one_piece(want) => {
+                // SAFETY:
+                // - `dst` has room for `want` bytes.
+                let moved = unsafe { raw::read(dst, addr, want) };
+                pieces.advance(moved);
+                moved
+            }
+            // SAFETY:
+            // - `dst` has room for `want` bytes.
+            from => unsafe { from.read(dst, want) },
+        };
+        self.remaining -= moved;
+        self.moved += moved;
+        short_count(want, moved)
+    }
+}
+
+impl From<'_> {
+    /// Reads the next `want` bytes, or up to a bad address.
+    ///
+    /// # Safety
+    /// - There are as many bytes, and `dst` is writable for them.
+    #[inline(never)]
+    unsafe fn read(&mut self, dst: *mut u8, want: usize) -> usize {
+        match self {
             From::Kernel(data) => {
                 let (now, later) = data.split_at(want);
                 // SAFETY:
@@ -146,10 +177,7 @@ impl<'a> Source<'a> {
                 // - `walk` hands out at most `want` bytes in all, and `dst` has room for them.
                 unsafe { raw::read(dst.add(done), piece.addr(), piece.len()) }
             }),
-        };
-        self.remaining -= moved;
-        self.moved += moved;
-        short_count(want, moved)
+        }
     }
 }
 
@@ -234,10 +262,35 @@ impl<'a> Dest<'a> {
     ///
     /// # Safety
     /// - `src` is readable for `len` bytes.
-    #[inline]
+    #[inline(always)]
     pub(in crate::mem) unsafe fn push_raw(&mut self, src: *const u8, len: usize) -> Result<usize> {
         let want = len.min(self.remaining);
         let moved = match &mut self.into {
+            Into::User(pieces) if let Some(addr) = pieces.in_one_piece(want) => {
+                // SAFETY:
+                // - `src` has `want` bytes.
+                let moved = unsafe { raw::write(addr, src, want) };
+                pieces.advance(moved);
+                moved
+            }
+            // SAFETY:
+            // - `src` has `want` bytes.
+            into => unsafe { into.write(src, want) },
+        };
+        self.remaining -= moved;
+        self.moved += moved;
+        short_count(want, moved)
+    }
+}
+
+impl Into<'_> {
+    /// Writes the next `want` bytes, or up to a bad address.
+    ///
+    /// # Safety
+    /// - There is room for as many bytes, and `src` is readable for them.
+    #[inline(never)]
+    unsafe fn write(&mut self, src: *const u8, want: usize) -> usize {
+        match self {
             Into::Kernel(buffer) => {
                 let (now, later) = core::mem::take(buffer).split_at_mut(want);
                 // SAFETY:
@@ -251,10 +304,7 @@ impl<'a> Dest<'a> {
                 // - `walk` hands out at most `want` bytes in all, and `src` has them.
                 unsafe { raw::write(piece.addr(), src.add(done), piece.len()) }
             }),
-        };
-        self.remaining -= moved;
-        self.moved += moved;
-        short_count(want, moved)
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::errno::{Errno, Result};
 ///
 /// # Safety
 /// - `dst` is writable for `len` bytes.
-#[inline]
+#[inline(always)]
 pub(super) unsafe fn read(dst: *mut u8, src: UserAddr, len: usize) -> usize {
     if src.check(len).is_err() {
         return 0;
@@ -25,7 +25,7 @@ pub(super) unsafe fn read(dst: *mut u8, src: UserAddr, len: usize) -> usize {
 ///
 /// # Safety
 /// - `src` is readable for `len` bytes.
-#[inline]
+#[inline(always)]
 pub(super) unsafe fn write(dst: UserAddr, src: *const u8, len: usize) -> usize {
     if dst.check(len).is_err() {
         return 0;

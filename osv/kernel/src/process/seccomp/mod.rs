@@ -13,9 +13,9 @@ pub mod bpf;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 use self::bpf::{DATA_WORDS, Instruction, Program};
-use super::credentials::Credentials;
 use super::signal::info::SignalInfo;
 use super::signal::send;
 use super::signal::set::Signal;
@@ -192,7 +192,8 @@ pub fn add_filter(new: NewFilter, table: &'static SyscallTable) -> Result<Option
     let task = current_task();
     let credentials = task.credentials();
     let program = Program::new(new.instructions)?;
-    if !credentials.has_no_new_privileges && !credentials.is_capable(linux_raw_sys::general::CAP_SYS_ADMIN) {
+    let has_no_new_privileges = task.has_no_new_privileges.load(Ordering::Relaxed);
+    if !has_no_new_privileges && !credentials.is_capable(linux_raw_sys::general::CAP_SYS_ADMIN) {
         return Err(Errno::EACCES);
     }
     let old = task.seccomp();
@@ -209,9 +210,7 @@ pub fn add_filter(new: NewFilter, table: &'static SyscallTable) -> Result<Option
     }
     let filter = Arc::new(Filter { program, logs: new.logs, older: old.newest().cloned(), total });
     for other in &others {
-        if credentials.has_no_new_privileges {
-            other.set_credentials(Credentials { has_no_new_privileges: true, ..(*other.credentials()).clone() });
-        }
+        other.has_no_new_privileges.fetch_or(has_no_new_privileges, Ordering::Relaxed);
         other.set_seccomp(Mode::Filtered(Arc::clone(&filter)), table);
     }
     task.set_seccomp(Mode::Filtered(filter), table);

@@ -11,8 +11,8 @@ use super::{fault, frame as signal_frame, send};
 use crate::arch::{TrapFrame, work};
 use crate::errno::Errno;
 use crate::process::status::{ChildEvent, ExitStatus};
-use crate::process::task::{Current, Task};
-use crate::process::{current_task, exit, rseq, session, wait};
+use crate::process::task::Task;
+use crate::process::{Current, current_task, exit, rseq, session, wait};
 use crate::sched;
 
 /// Length of the `syscall` instruction, which a restart runs again.

@@ -65,8 +65,14 @@ use crate::process::{current_process, current_task};
 const SHORT_PATH: usize = 128;
 
 /// The description behind `fd` (EBADF).
-#[inline]
+#[inline(never)]
 pub(super) fn file(fd: Fd) -> Result<Arc<OpenFile>> {
+    hot_file(fd)
+}
+
+/// As [`file`], without a call: for what programs do all the time.
+#[inline(always)]
+fn hot_file(fd: Fd) -> Result<Arc<OpenFile>> {
     current_task().files().get(fd.0)
 }
 

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 
 use linux_raw_sys::general;
 
-use super::file;
+use super::{file, hot_file};
 use crate::errno::{Errno, Result};
 use crate::fs::{FileType, IoFlags, OpenFile, OpenFlags, SeekFrom};
 use crate::mem::user::{Dest, Iovecs, Source, UserAddr, UserSlice};
@@ -21,22 +21,33 @@ const RWF_KNOWN: u32 =
 
 /// Reads from a file. <https://man7.org/linux/man-pages/man2/read.2.html>
 pub fn read(fd: Fd, buffer: UserAddr, count: usize) -> SysResult {
-    let file = file(fd)?;
+    let file = hot_file(fd)?;
     let slice = checked_slice(buffer, count).or_else(|error| file.check_readable().and(Err(error)))?;
-    Ok(file.read(&mut Dest::from_user(slice))? as u64)
+    let mut dest = Dest::from_user(slice);
+    // Straight to what is no file on a disk.
+    if let Some(stream) = file.stream() {
+        file.check_readable()?;
+        return Ok(stream.read(&mut dest, file.io_flags())? as u64);
+    }
+    Ok(file.read(&mut dest)? as u64)
 }
 
 /// Writes to a file. <https://man7.org/linux/man-pages/man2/write.2.html>
 pub fn write(fd: Fd, buffer: UserAddr, count: usize) -> SysResult {
-    let file = file(fd)?;
+    let file = hot_file(fd)?;
     let slice = checked_slice(buffer, count).or_else(|error| file.check_writable().and(Err(error)))?;
-    write_all(&file, &mut Source::from_user(slice))
+    let mut source = Source::from_user(slice);
+    if let Some(stream) = file.stream() {
+        file.check_writable()?;
+        return finish_stream(stream.write(&mut source, file.io_flags()));
+    }
+    write_all(&file, &mut source)
 }
 
 /// Reads at an offset. <https://man7.org/linux/man-pages/man2/pread.2.html>
 pub fn pread64(fd: Fd, buffer: UserAddr, count: usize, offset: i64) -> SysResult {
     let offset = checked_offset(offset)?;
-    let file = file(fd)?;
+    let file = hot_file(fd)?;
     let slice = checked_slice(buffer, count)?;
     Ok(file.read_at(offset, &mut Dest::from_user(slice))? as u64)
 }
@@ -44,7 +55,7 @@ pub fn pread64(fd: Fd, buffer: UserAddr, count: usize, offset: i64) -> SysResult
 /// Writes at an offset. <https://man7.org/linux/man-pages/man2/pwrite.2.html>
 pub fn pwrite64(fd: Fd, buffer: UserAddr, count: usize, offset: i64) -> SysResult {
     let offset = checked_offset(offset)?;
-    let file = file(fd)?;
+    let file = hot_file(fd)?;
     let slice = checked_slice(buffer, count)?;
     write_at(&file, offset, &mut Source::from_user(slice))
 }
@@ -127,7 +138,7 @@ pub fn lseek(fd: Fd, offset: i64, whence: u32) -> SysResult {
     file(fd)?.seek(from)
 }
 
-#[inline]
+#[inline(always)]
 fn checked_slice(buffer: UserAddr, count: usize) -> Result<UserSlice> {
     buffer.check(count)?;
     Ok(UserSlice::new(buffer.0, count.min(MAX_COUNT)))
@@ -147,7 +158,6 @@ fn checked_flags(file: &Arc<OpenFile>, flags: u32) -> Result<IoFlags> {
 }
 
 /// Writes at the position; what the largest file size of the process (RLIMIT_FSIZE) forbids is cut off.
-#[inline]
 pub(super) fn write_all(file: &Arc<OpenFile>, source: &mut Source<'_>) -> SysResult {
     if file.file().is_some() {
         return finish_stream(file.write(source));

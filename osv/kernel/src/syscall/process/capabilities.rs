@@ -54,7 +54,7 @@ pub fn capget(header: UserPtr<Header>, data: UserPtr<Data>) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let credentials = match positive(given.pid)? {
-        0 => current_task().credentials(),
+        0 => current_task().task().credentials(),
         tid => tree::find_task(tid)?.credentials(),
     };
     if data.is_null() {

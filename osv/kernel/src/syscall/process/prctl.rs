@@ -9,7 +9,7 @@ use super::seccomp;
 use crate::arch;
 use crate::errno::{Errno, Result};
 use crate::mem::user::{USER_END, UserAddr, UserPtr, UserSlice};
-use crate::process::credentials::{Credentials, secure_bits};
+use crate::process::credentials::secure_bits;
 use crate::process::signal::Signal;
 use crate::process::{current_process, current_task};
 use crate::syscall::SysResult;
@@ -52,10 +52,12 @@ pub fn prctl(option: u32, arg2: u64, arg3: u64, arg4: u64, arg5: u64) -> SysResu
         }
         pr::PR_GET_CHILD_SUBREAPER => write_u32(arg2, u32::from(process.is_subreaper())),
         pr::PR_SET_NO_NEW_PRIVS if arg2 == 1 && rest_is_zero => {
-            task.set_credentials(Credentials { has_no_new_privileges: true, ..(*task.credentials()).clone() });
+            task.has_no_new_privileges.store(true, Ordering::Relaxed);
             Ok(0)
         }
-        pr::PR_GET_NO_NEW_PRIVS if arg2 == 0 && rest_is_zero => Ok(u64::from(task.credentials().has_no_new_privileges)),
+        pr::PR_GET_NO_NEW_PRIVS if arg2 == 0 && rest_is_zero => {
+            Ok(u64::from(task.has_no_new_privileges.load(Ordering::Relaxed)))
+        }
         pr::PR_GET_KEEPCAPS => Ok(u64::from(task.credentials().secure_bits & secure_bits::KEEP_CAPS != 0)),
         pr::PR_SET_KEEPCAPS if arg2 <= 1 => set_keep_caps(arg2 == 1),
         pr::PR_GET_SECUREBITS => Ok(u64::from(task.credentials().secure_bits)),
