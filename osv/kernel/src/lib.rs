@@ -37,6 +37,7 @@ pub mod net;
 pub mod panic;
 pub mod process;
 pub mod sched;
+pub mod sorted_map;
 pub mod sync;
 pub mod syscall;
 pub mod upcalls;

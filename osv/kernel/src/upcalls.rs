@@ -15,10 +15,10 @@ use crate::{cpus, dump, panic, sched, syscall};
 /// # Safety
 /// - No other CPU runs, and interrupts are off.
 pub unsafe fn install(has_strace: bool) {
-    let syscalls: &'static SyscallTable = if has_strace { &syscall::TRACED_TABLE } else { &syscall::TABLE };
+    let syscalls: &'static SyscallTable = if has_strace { syscall::traced_table() } else { &syscall::TABLE };
     let upcalls = Upcalls {
-        syscalls,
-        handlers: &syscall::HANDLERS,
+        syscalls: Some(syscalls),
+        handlers: Some(&syscall::HANDLERS),
         return_to_program,
         thread_start,
         page_fault,

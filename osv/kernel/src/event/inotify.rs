@@ -5,7 +5,7 @@
 //! held too, so that the inode stays the one that path walks find.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -18,6 +18,7 @@ use crate::errno::{Errno, Result};
 use crate::fs::{File, FileType, Inode, IoFlags, PathRef};
 use crate::mem::user::{Dest, UserPtr};
 use crate::sched::Mutex;
+use crate::sorted_map::SortedMap;
 use crate::sync::SpinLock;
 
 /// More events than this are not kept: the last one then says so.
@@ -131,7 +132,7 @@ impl Watch {
 }
 
 /// All watches by the inode that they watch.
-static WATCHES: Mutex<BTreeMap<usize, Vec<Arc<Watch>>>> = Mutex::new(BTreeMap::new());
+static WATCHES: Mutex<SortedMap<usize, Vec<Arc<Watch>>>> = Mutex::new(SortedMap::new());
 /// How many there are.
 static WATCH_COUNT: AtomicUsize = AtomicUsize::new(0);
 
@@ -149,7 +150,7 @@ pub struct Inotify {
 
 #[derive(Default)]
 struct Watches {
-    by_number: BTreeMap<i32, Arc<Watch>>,
+    by_number: SortedMap<i32, Arc<Watch>>,
     last_number: i32,
 }
 
@@ -183,7 +184,7 @@ impl Inotify {
         watches.last_number = number;
         watches.by_number.insert(number, watch.clone());
         drop(watches);
-        WATCHES.lock().entry(id).or_default().push(watch);
+        WATCHES.lock().get_or_insert_with(id, Vec::new).push(watch);
         WATCH_COUNT.fetch_add(1, Ordering::SeqCst);
         Ok(number)
     }

@@ -3,17 +3,17 @@
 //!
 //! Drivers register an opener for their major number; the rest of the numbers belong to nobody (ENXIO).
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
 use super::{File, FileType, OpenFlags, PathRef, major, pipe};
 use crate::errno::{Errno, Result};
+use crate::sorted_map::SortedMap;
 use crate::sync::SpinLock;
 
 /// Opens the device with the given number at the given place.
 pub type Opener = fn(device: u64, place: &PathRef, flags: OpenFlags) -> Result<Arc<dyn File>>;
 
-static OPENERS: SpinLock<BTreeMap<(FileType, u32), Opener>> = SpinLock::new(BTreeMap::new());
+static OPENERS: SpinLock<SortedMap<(FileType, u32), Opener>> = SpinLock::new(SortedMap::new());
 
 /// Makes `opener` responsible for all character or block devices (`kind`) with the given major number.
 pub fn register(kind: FileType, major: u32, opener: Opener) {

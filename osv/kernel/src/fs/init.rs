@@ -4,7 +4,6 @@
 //! writes stay in memory. `/proc`, `/sys`, `/dev` and what belongs there, `/tmp` and `/run` follow, then what the command line
 //! asks for. Directories that a mount point needs are made where they are missing.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
 use super::erofs::{ErofsFs, Image, format};
@@ -19,6 +18,7 @@ use super::{
 use crate::drivers::virtio::blk;
 use crate::errno::{Errno, Result};
 use crate::ipc::mqueue;
+use crate::sorted_map::SortedMap;
 use crate::sync::{Once, SpinLock};
 use crate::warn;
 
@@ -62,7 +62,7 @@ const GUARDED: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(Mo
 /// An image in RAM: where it starts, and its length.
 type Extent = (u64, u64);
 
-static IMAGES: SpinLock<BTreeMap<&'static [u8], Extent>> = SpinLock::new(BTreeMap::new());
+static IMAGES: SpinLock<SortedMap<&'static [u8], Extent>> = SpinLock::new(SortedMap::new());
 
 /// Tells of an EROFS image of `len` bytes at physical address `start`, to be mounted as the device `name`.
 pub fn offer_image(name: &'static str, start: u64, len: u64) {

@@ -5,7 +5,6 @@
 //! inode number: few files are ever locked, and all others pay one load at `close`. A process that waits for a
 //! range is entered in a graph of who waits for whom; one that would close a circle gets EDEADLK.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -13,6 +12,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use super::{FdTable, OFFSET_MAX, OpenFile};
 use crate::errno::{Errno, Result};
 use crate::sched::WaitQueue;
+use crate::sorted_map::SortedMap;
 use crate::sync::SpinLock;
 
 /// Whose a range lock is.
@@ -74,7 +74,7 @@ struct FileLocks {
     waiters: WaitQueue,
 }
 
-static FILES: SpinLock<BTreeMap<Key, Arc<FileLocks>>> = SpinLock::new(BTreeMap::new());
+static FILES: SpinLock<SortedMap<Key, Arc<FileLocks>>> = SpinLock::new(SortedMap::new());
 /// How many entries `FILES` has; while it is 0, `close` looks no further.
 static FILE_COUNT: AtomicUsize = AtomicUsize::new(0);
 /// Who waits for whom.
@@ -95,7 +95,7 @@ impl Locked {
     fn of(file: &OpenFile) -> Result<Locked> {
         let key = key_of(file)?;
         let mut files = FILES.lock();
-        let locks = files.entry(key).or_default().clone();
+        let locks = files.get_or_insert_with(key, Arc::default).clone();
         FILE_COUNT.store(files.len(), Ordering::SeqCst);
         Ok(Locked { key, locks })
     }

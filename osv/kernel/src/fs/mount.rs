@@ -5,8 +5,6 @@
 //! mounts on top of it, keyed by the covered dentry, so that crossing one costs a short search, and only at dentries
 //! that are marked as mount points.
 
-use alloc::collections::BTreeMap;
-use alloc::collections::btree_map::Entry;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -18,6 +16,7 @@ use super::name::Name;
 use super::{FileSystem, PathRef};
 use crate::errno::{Errno, Result};
 use crate::sched::Mutex;
+use crate::sorted_map::SortedMap;
 use crate::sync::SpinLock;
 
 bitflags::bitflags! {
@@ -119,7 +118,7 @@ pub struct Mount {
     crossings: AtomicU64,
     expires_at: AtomicU64,
     attachment: SpinLock<Option<PathRef>>,
-    children: SpinLock<BTreeMap<usize, Arc<Mount>>>,
+    children: SpinLock<SortedMap<usize, Arc<Mount>>>,
 }
 
 /// Serialises changes of the tree of mounts.
@@ -139,7 +138,7 @@ impl Mount {
             crossings: AtomicU64::new(0),
             expires_at: AtomicU64::new(u64::MAX),
             attachment: SpinLock::new(None),
-            children: SpinLock::new(BTreeMap::new()),
+            children: SpinLock::new(SortedMap::new()),
         })
     }
 
@@ -241,10 +240,12 @@ impl Mount {
         if place.dentry().is_unlinked() {
             return Err(Errno::ENOENT);
         }
-        match place.mount().children.lock().entry(key(place.dentry())) {
-            Entry::Occupied(_) => return Err(Errno::EBUSY),
-            Entry::Vacant(free) => free.insert(self.clone()),
-        };
+        let mut mounted = place.mount().children.lock();
+        if mounted.contains_key(&key(place.dentry())) {
+            return Err(Errno::EBUSY);
+        }
+        mounted.insert(key(place.dentry()), self.clone());
+        drop(mounted);
         *self.attachment.lock() = Some(place.clone());
         place.dentry().add_mount();
         Ok(())

@@ -3,14 +3,14 @@
 //! Who writes and who runs is counted per inode, for as long as somebody does: positive for open descriptions that may
 //! write, negative for processes that run it. Whoever is counted keeps the inode alive, so its address names it.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
 use super::Inode;
 use crate::errno::{Errno, Result};
+use crate::sorted_map::SortedMap;
 use crate::sync::SpinLock;
 
-static COUNTS: SpinLock<BTreeMap<usize, i32>> = SpinLock::new(BTreeMap::new());
+static COUNTS: SpinLock<SortedMap<usize, i32>> = SpinLock::new(SortedMap::new());
 
 fn key(inode: &Arc<dyn Inode>) -> usize {
     Arc::as_ptr(inode).addr()
@@ -18,7 +18,7 @@ fn key(inode: &Arc<dyn Inode>) -> usize {
 
 fn change(inode: &Arc<dyn Inode>, change: i32) -> Result<()> {
     let mut counts = COUNTS.lock();
-    let count = counts.entry(key(inode)).or_insert(0);
+    let count = counts.get_or_insert_with(key(inode), || 0);
     if *count != 0 && count.signum() != change.signum() {
         return Err(Errno::ETXTBSY);
     }

@@ -1,12 +1,12 @@
 //! The types of file systems, by name: what `mount` and the boot can mount.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::ramfs::{self, RamFs};
 use super::{Caller, FileSystem};
 use crate::errno::{Errno, Result};
+use crate::sorted_map::SortedMap;
 use crate::sync::SpinLock;
 
 /// What to mount.
@@ -31,7 +31,7 @@ struct Type {
     needs_device: bool,
 }
 
-static TYPES: SpinLock<BTreeMap<&'static [u8], Type>> = SpinLock::new(BTreeMap::new());
+static TYPES: SpinLock<SortedMap<&'static [u8], Type>> = SpinLock::new(SortedMap::new());
 
 /// Makes the type `name` known; `needs_device` says that it shows what is on a block device.
 pub fn register(name: &'static str, needs_device: bool, maker: Maker) {

@@ -5,7 +5,6 @@
 //! sent, so that no interval, however short, can flood anybody. Alarms on CPU time look at the clock when they could be due at
 //! the earliest, and again.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 
 use linux_raw_sys::general as linux;
@@ -20,6 +19,7 @@ use crate::drivers::clock::{self, monotonic_ns};
 use crate::errno::{Errno, Result};
 use crate::sched::Deadline;
 use crate::sched::timer::Timer;
+use crate::sorted_map::SortedMap;
 use crate::sync::{IrqOff, SpinLock};
 
 const NS_PER_SEC: u64 = 1_000_000_000;
@@ -232,7 +232,7 @@ pub struct Timers {
     /// Those of `setitimer`, by number.
     interval: SpinLock<[Option<Arc<Alarm>>; INTERVAL_TIMERS], IrqOff>,
     /// Those of `timer_create`.
-    posix: SpinLock<BTreeMap<u32, Arc<Alarm>>, IrqOff>,
+    posix: SpinLock<SortedMap<u32, Arc<Alarm>>, IrqOff>,
     cpu_limit: SpinLock<Option<Arc<Alarm>>, IrqOff>,
 }
 
@@ -252,7 +252,7 @@ impl Timers {
     pub(super) const fn new() -> Timers {
         Timers {
             interval: SpinLock::new([const { None }; INTERVAL_TIMERS]),
-            posix: SpinLock::new(BTreeMap::new()),
+            posix: SpinLock::new(SortedMap::new()),
             cpu_limit: SpinLock::new(None),
         }
     }

@@ -5,7 +5,6 @@
 //! are free again when nothing uses them any more. The tree refers to processes by id; ids are looked up in
 //! balanced trees, so that listing `/proc` is in order.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -16,6 +15,7 @@ use super::status::ExitStatus;
 use super::structure::Process;
 use super::task::Task;
 use crate::errno::{Errno, Result};
+use crate::sorted_map::SortedMap;
 use crate::sync::{IrqOff, SpinLock, SpinLockGuard};
 
 /// Ids are below this, as on a Linux with default settings.
@@ -29,11 +29,11 @@ static TREE: SpinLock<Tree, IrqOff> = SpinLock::new(Tree::new());
 /// All processes and tasks.
 pub(super) struct Tree {
     /// How many things have each number: tasks, processes, groups, sessions.
-    uses: BTreeMap<u32, u32>,
+    uses: SortedMap<u32, u32>,
     last_id: u32,
-    tasks: BTreeMap<u32, Arc<Task>>,
-    nodes: BTreeMap<u32, Node>,
-    groups: BTreeMap<u32, Group>,
+    tasks: SortedMap<u32, Arc<Task>>,
+    nodes: SortedMap<u32, Node>,
+    groups: SortedMap<u32, Group>,
 }
 
 /// A process in the tree.
@@ -66,11 +66,11 @@ pub(super) fn lock() -> SpinLockGuard<'static, Tree, IrqOff> {
 impl Tree {
     const fn new() -> Tree {
         Tree {
-            uses: BTreeMap::new(),
+            uses: SortedMap::new(),
             last_id: 0,
-            tasks: BTreeMap::new(),
-            nodes: BTreeMap::new(),
-            groups: BTreeMap::new(),
+            tasks: SortedMap::new(),
+            nodes: SortedMap::new(),
+            groups: SortedMap::new(),
         }
     }
 
@@ -99,7 +99,7 @@ impl Tree {
     }
 
     pub(super) fn retain_id(&mut self, id: u32) {
-        *self.uses.entry(id).or_insert(0) += 1;
+        *self.uses.get_or_insert_with(id, || 0) += 1;
     }
 
     /// One thing less has this number.

@@ -146,8 +146,7 @@ impl Call {
     /// Prints the arguments that `frame` has for it, with commas between.
     pub(super) fn show(&self, frame: &TrapFrame, out: &mut dyn Write) -> fmt::Result {
         let registers = [frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8, frame.r9];
-        let names = self.arguments.split(',').map(str::trim_ascii);
-        for (index, ((show, name), register)) in self.shows.iter().zip(names).zip(registers).enumerate() {
+        for (index, ((show, name), register)) in self.shows.iter().zip(self.arguments()).zip(registers).enumerate() {
             write!(out, "{}{name}=", if index == 0 { "" } else { ", " })?;
             show(register, out)?;
         }

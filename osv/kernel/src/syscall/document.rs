@@ -37,7 +37,7 @@ fn document() -> String {
 }
 
 fn row(number: usize, call: &Call) -> String {
-    let name = call.name;
+    let name = call.name();
     match call.status {
         Status::Done => format!("| {number} | `{name}` | done | |\n"),
         Status::Partly(missing) => format!("| {number} | `{name}` | partly | {missing} |\n"),

@@ -28,7 +28,7 @@ use crate::{info, warn};
 
 pub use args::{Argument, Fd, Framed, Handler};
 pub use table::{CALLS, HANDLERS, TABLE};
-pub use trace::TRACED_TABLE;
+pub use trace::traced_table;
 
 /// What a handler returns: the value of `rax`, or the error that becomes its negated number.
 pub type SysResult = Result<u64>;
@@ -57,21 +57,30 @@ pub enum Status {
 /// One line of the table.
 #[derive(Clone, Copy)]
 pub struct Call {
-    /// The name, as in `syscalls(2)`.
-    pub name: &'static str,
+    /// The name, as in `syscalls(2)`, and behind it in parentheses the names of its arguments, if it is there.
+    signature: &'static str,
     /// How far it is there.
     pub status: Status,
-    /// The names of its arguments, with commas between.
-    arguments: &'static str,
-    /// How each of them is shown.
+    /// How each argument is shown.
     shows: &'static [Show],
 }
 
 impl Call {
     const UNASSIGNED: Call = Call::new("?", Status::Unassigned);
 
-    const fn new(name: &'static str, status: Status) -> Call {
-        Call { name, status, arguments: "", shows: &[] }
+    const fn new(signature: &'static str, status: Status) -> Call {
+        Call { signature, status, shows: &[] }
+    }
+
+    /// The name, as in `syscalls(2)`.
+    pub fn name(&self) -> &'static str {
+        self.signature.split_once('(').map_or(self.signature, |(name, _)| name)
+    }
+
+    /// The names of its arguments.
+    fn arguments(&self) -> impl Iterator<Item = &'static str> {
+        let list = self.signature.split_once('(').map_or("", |(_, list)| list.trim_end_matches(')'));
+        list.split(',').map(str::trim_ascii)
     }
 }
 
@@ -91,7 +100,7 @@ macro_rules! syscalls {
                     $(
                         call.status = Status::Done;
                         $(call.status = Status::Partly($missing);)?
-                        call.arguments = stringify!($($argument),*);
+                        call.signature = concat!(stringify!($name), "(", stringify!($($argument),*), ")");
                         call.shows = args::shows(&$handler);
                     )?
                     $(call.status = Status::Refused(Errno::$errno, $why);)?
@@ -167,8 +176,8 @@ fn name_once(number: usize, call: &Call) {
     }
     match call.status {
         // Programs know how to do without: no news for whoever only wants the program's output.
-        Status::Refused(errno, why) => info!("system call {} is refused ({errno}): {why}", call.name),
-        _ => warn!("system call {} ({number}) is not there (ENOSYS)", call.name),
+        Status::Refused(errno, why) => info!("system call {} is refused ({errno}): {why}", call.name()),
+        _ => warn!("system call {} ({number}) is not there (ENOSYS)", call.name()),
     }
 }
 
@@ -210,16 +219,16 @@ mod tests {
     #[test]
     fn arguments_are_shown_by_type() {
         let mut out = alloc::string::String::new();
-        let call = Call { arguments: "a, fd", shows: args::shows(&add), ..Call::UNASSIGNED };
+        let call = Call { signature: "add(a, fd)", shows: args::shows(&add), ..Call::UNASSIGNED };
         call.show(&frame(0, 40, u64::from(-100i32 as u32)), &mut out).unwrap();
         assert_eq!(out, "a=0x28, fd=AT_FDCWD");
     }
 
     #[test]
     fn the_table_is_that_of_linux() {
-        assert_eq!(CALLS[0].name, "read");
-        assert_eq!(CALLS[435].name, "clone3");
-        assert_eq!(CALLS[450].name, "set_mempolicy_home_node");
+        assert_eq!(CALLS[0].name(), "read");
+        assert_eq!(CALLS[435].name(), "clone3");
+        assert_eq!(CALLS[450].name(), "set_mempolicy_home_node");
         assert_eq!(CALLS[400].status, Status::Unassigned);
     }
 

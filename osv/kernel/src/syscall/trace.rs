@@ -1,19 +1,22 @@
 //! `--strace`: one line in the log per system call, arguments decoded by their types, result or error name.
 //!
-//! Tracing costs nothing while it is off: to turn it on, the boot gives arch [`TRACED_TABLE`] instead of the
+//! Tracing costs nothing while it is off: to turn it on, the boot gives arch [`traced_table`] instead of the
 //! plain table.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt::Write;
 
 use super::table::TABLE;
 use super::{CALLS, Call, TABLE_SIZE};
-use crate::arch::{SyscallTable, TrapFrame};
+use crate::arch::{SyscallEntry, SyscallTable, TrapFrame};
 use crate::errno::Errno;
 use crate::{kprintln, sched};
 
-/// The table that prints each call before it goes on to the plain one.
-pub static TRACED_TABLE: SyscallTable = [traced; TABLE_SIZE];
+/// The table that prints each call before it goes on to the plain one. To be called once, with a heap.
+pub fn traced_table() -> &'static SyscallTable {
+    Box::leak(Box::new([traced as SyscallEntry; TABLE_SIZE]))
+}
 
 /// Runs the call and prints it; calls that may not come back to this place are printed before, too.
 extern "win64" fn traced(frame: &mut TrapFrame) -> u64 {
@@ -21,10 +24,10 @@ extern "win64" fn traced(frame: &mut TrapFrame) -> u64 {
     let call = CALLS.get(number).unwrap_or(&Call::UNASSIGNED);
     let mut line = String::new();
     // Writing into a `String` cannot fail; what an argument's `show` could not read is simply missing.
-    let _ = write!(line, "[{}] {}(", sched::current().id(), call.name);
+    let _ = write!(line, "[{}] {}(", sched::current().id(), call.name());
     let _ = call.show(frame, &mut line);
     line.push(')');
-    if matches!(call.name, "exit" | "exit_group" | "execve" | "execveat" | "rt_sigreturn") {
+    if matches!(call.name(), "exit" | "exit_group" | "execve" | "execveat" | "rt_sigreturn") {
         kprintln!("{line}");
     }
     let rax = TABLE[number](frame);

@@ -61,8 +61,8 @@ pub(super) const WORK: usize = offset_of!(Context, work);
 /// Offset of `syscalls`, for assembly.
 pub(super) const SYSCALLS: usize = offset_of!(Context, syscalls);
 
-fn table_pointer(table: &'static SyscallTable) -> AtomicPtr<SyscallTable> {
-    AtomicPtr::new(ptr::from_ref(table).cast_mut())
+fn table_pointer(table: Option<&'static SyscallTable>) -> AtomicPtr<SyscallTable> {
+    AtomicPtr::new(table.map_or(ptr::null_mut(), |table| ptr::from_ref(table).cast_mut()))
 }
 
 /// No CPU.

@@ -534,8 +534,8 @@ pub fn run_all(cmdline: &[u8]) {
         cpu::outb(0xa1, 0xff);
     }
     let table = Upcalls {
-        syscalls: &SYSCALLS,
-        handlers: &HANDLERS,
+        syscalls: Some(&SYSCALLS),
+        handlers: Some(&HANDLERS),
         return_to_program,
         page_fault,
         exception,

@@ -5,7 +5,6 @@
 
 use core::cell::UnsafeCell;
 
-use super::syscall::call_handler;
 use super::{TrapFrame, vector};
 use crate::panic;
 
@@ -35,9 +34,9 @@ pub type HandlerTable = [SyscallHandler; SYSCALL_COUNT];
 pub struct Upcalls {
     /// The handlers of the `syscall` instruction. Called with interrupts on. See [`TrapFrame`] for what of the
     /// frame is valid.
-    pub syscalls: &'static SyscallTable,
+    pub syscalls: Option<&'static SyscallTable>,
     /// What [`call_handler`](super::syscall::call_handler) calls.
-    pub handlers: &'static HandlerTable,
+    pub handlers: Option<&'static HandlerTable>,
     /// The way back to a program found bits in its context's `work`. Called with interrupts off, with a complete
     /// frame, again and again until `work` is zero: each call must clear what it has handled. It may turn
     /// interrupts on, sleep, and rewrite the frame.
@@ -61,8 +60,9 @@ pub struct Upcalls {
 impl Upcalls {
     /// What there is before anything is installed.
     pub const NONE: Upcalls = Upcalls {
-        syscalls: &[call_handler; SYSCALL_COUNT],
-        handlers: &[no_syscall; SYSCALL_COUNT],
+        // Assembly reads the two without a check: there are no programs before they are there.
+        syscalls: None,
+        handlers: None,
         return_to_program: no_work,
         thread_start: no_thread_start,
         page_fault: no_page_fault,
@@ -100,13 +100,9 @@ pub(super) fn get() -> &'static Upcalls {
     unsafe { &*UPCALLS.0.get() }
 }
 
-/// The handlers of system calls that a program starts with.
-pub fn syscall_table() -> &'static SyscallTable {
+/// The table of system calls that a program starts with, once there is one.
+pub fn syscall_table() -> Option<&'static SyscallTable> {
     get().syscalls
-}
-
-extern "C" fn no_syscall(frame: &mut TrapFrame) -> u64 {
-    panic::crash(frame, format_args!("system call {} without a table", frame.orig_rax))
 }
 
 extern "C" fn no_work(frame: &mut TrapFrame) {

@@ -6,17 +6,16 @@
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use alloc::collections::BTreeMap;
-
 use super::{OpenFlags, Pipe, PipeEnd};
 use crate::errno::{Errno, Result};
 use crate::sched::Mutex;
+use crate::sorted_map::SortedMap;
 
 /// Device and inode number of a FIFO.
 pub(super) type Key = (u64, u64);
 
-fn open_fifos() -> &'static Mutex<BTreeMap<Key, Weak<Pipe>>> {
-    static FIFOS: Mutex<BTreeMap<Key, Weak<Pipe>>> = Mutex::new(BTreeMap::new());
+fn open_fifos() -> &'static Mutex<SortedMap<Key, Weak<Pipe>>> {
+    static FIFOS: Mutex<SortedMap<Key, Weak<Pipe>>> = Mutex::new(SortedMap::new());
     &FIFOS
 }
 

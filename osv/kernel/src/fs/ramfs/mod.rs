@@ -13,7 +13,6 @@ mod file;
 mod pages;
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
@@ -31,6 +30,7 @@ use crate::mem::mappers::Mappers;
 use crate::mem::object::PageSource;
 use crate::mem::user::{Dest, Source};
 use crate::sched::Mutex;
+use crate::sorted_map::SortedMap;
 use crate::sync::SpinLock;
 use directory::Entries;
 use pages::Pages;
@@ -298,7 +298,7 @@ struct State {
     content: Content,
 }
 
-type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;
+type Xattrs = SortedMap<Vec<u8>, Vec<u8>>;
 
 enum Content {
     File { size: u64, pages: Pages },

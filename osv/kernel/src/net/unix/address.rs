@@ -1,6 +1,5 @@
 //! Addresses of AF_UNIX sockets: paths, abstract names, and none. Source: unix(7).
 
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -12,6 +11,7 @@ use crate::fs::{Access, Caller, FileType, NewKind, Start};
 use crate::net::abi::AF_UNIX;
 use crate::process::current_task;
 use crate::sched::Mutex;
+use crate::sorted_map::SortedMap;
 
 /// Longest path or abstract name.
 const MAX_PATH: usize = 108;
@@ -64,7 +64,7 @@ pub(super) enum Key {
     Abstract(Kind, Vec<u8>),
 }
 
-static BOUND: Mutex<BTreeMap<Key, Weak<Endpoint>>> = Mutex::new(BTreeMap::new());
+static BOUND: Mutex<SortedMap<Key, Weak<Endpoint>>> = Mutex::new(SortedMap::new());
 
 /// Enters `endpoint` under the address that a program asked for: the key and the address as `getsockname` tells it.
 pub(super) fn bind(endpoint: &Arc<Endpoint>, address: &[u8]) -> Result<(Key, Vec<u8>)> {

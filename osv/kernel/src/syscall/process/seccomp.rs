@@ -22,7 +22,7 @@ extern "win64" fn judge(frame: &mut TrapFrame) -> Option<SyscallEntry> {
     match process::judge(frame) {
         None => {
             let number = (frame.orig_rax as u32 as usize).min(TABLE_SIZE - 1);
-            arch::syscall_table().get(number).copied()
+            arch::syscall_table()?.get(number).copied()
         }
         Some(rax) => {
             frame.rax = rax;
