@@ -29,6 +29,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -199,6 +200,48 @@ static void pipe_round_trip(void) {
     close(pong[1]);
 }
 
+/* Blocks go through a pipe to a thread that does nothing but read. */
+enum { BLOCK = 65536 };
+static char sent[BLOCK];
+
+static void *pipe_drain(void *unused) {
+    static char received[BLOCK];
+    while (read(ping[0], received, BLOCK) > 0) {}
+    return unused;
+}
+
+static void pipe_throughput(void) {
+    if (!wanted("pipe_64k")) return;
+    pthread_t thread;
+    MUST(pipe(ping));
+    if (pthread_create(&thread, NULL, pipe_drain, NULL)) die("pthread_create");
+    MEASURE("pipe_64k", 64, , MUST(write(ping[1], sent, BLOCK)), );
+    close(ping[1]);
+    pthread_join(thread, NULL);
+    close(ping[0]);
+}
+
+static int ends[2];
+
+static void *unix_echo(void *unused) {
+    char byte;
+    while (read(ends[1], &byte, 1) == 1) MUST(write(ends[1], &byte, 1));
+    return unused;
+}
+
+static void unix_round_trip(void) {
+    if (!wanted("unix_round_trip")) return;
+    pthread_t thread;
+    char byte = 'x';
+    MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+    if (pthread_create(&thread, NULL, unix_echo, NULL)) die("pthread_create");
+    MEASURE("unix_round_trip", 500, , MUST(write(ends[0], &byte, 1)); MUST(read(ends[0], &byte, 1)), );
+    shutdown(ends[0], SHUT_WR);
+    pthread_join(thread, NULL);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 /* Two threads hand a turn to and fro: each wakes the other and waits until the turn is its own. */
 static volatile int turn_word;
 
@@ -277,6 +320,37 @@ static void processes(void) {
     MEASURE("fork_exec_wait", 10, , reap(fork_exec()), );
 }
 
+static pid_t start(char *const *command) {
+    pid_t child = MUST(fork());
+    if (!child) {
+        char *environment[] = {"PATH=/usr/bin:/bin", NULL};
+        execve(command[0], command + 1, environment);
+        _exit(127);
+    }
+    return child;
+}
+
+/* A program takes long enough to be measured once; the first run fetches what it needs into memory. */
+static void program(const char *name, char *const *command) {
+    if (!rows || !*rows || !wanted(name)) return;
+    double elapsed = 0;
+    for (int run = 0; run < 2; run++) {
+        MARK();
+        uint64_t begin = now_ns();
+        reap(start(command));
+        elapsed = (double)(now_ns() - begin);
+        MARK();
+    }
+    printf("%s %.1f\n%s.turns 2\n", name, elapsed, name);
+    fflush(stdout);
+}
+
+static void programs(void) {
+    char *script = "i=0; while [ $i -lt 1000 ]; do (exit 0); i=$((i+1)); done";
+    program("script_1000_forks", (char *[]){"/bin/busybox", "sh", "-c", script, NULL});
+    program("compile", (char *[]){"/usr/bin/gcc", "gcc", "-O2", "-c", "/src/micro.i", "-o", "/tmp/micro.o", NULL});
+}
+
 int main(int argc, char **argv) {
     uint64_t main_tsc = __rdtsc();
     MARK();
@@ -309,6 +383,9 @@ int main(int argc, char **argv) {
     threads();
     events();
     processes();
+    pipe_throughput();
+    unix_round_trip();
+    programs();
     uint64_t end_tsc = __rdtsc(), end_ns = now_ns();
     printf("clock_cost %.1f\nloop_cost %.2f\n", clock_cost_ns, loop_cost_ns);
     printf("clock_tsc_ratio %.6f\nbench-end\n", (double)(end_ns - main_ns) / (double)(end_tsc - begin_tsc));

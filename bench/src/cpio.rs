@@ -18,6 +18,13 @@ impl Archive {
         self.entry(path, DIRECTORY | permissions, &[], (0, 0));
     }
 
+    /// Adds the directories that `path` lies in; those that are there already stay as they are.
+    pub fn directories_above(&mut self, path: &str) {
+        for (end, _) in path.match_indices('/') {
+            self.directory(&path[..end], 0o755);
+        }
+    }
+
     /// Adds a regular file.
     pub fn file(&mut self, path: &str, permissions: u32, content: &[u8]) {
         self.entry(path, REGULAR | permissions, content, (0, 0));

@@ -7,13 +7,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::build;
 use crate::cpio::Archive;
-use crate::vm::{self, Machine, Output};
+use crate::vm::{self, Firmware, Machine, Output};
+use crate::{build, root};
 
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
 
@@ -24,19 +23,32 @@ pub fn run(machine: &Machine, rows: &[String]) -> Result<Output> {
 
 /// Boots Linux with `program` as its init.
 pub fn boot(machine: &Machine, program: &Path, args: &[String]) -> Result<Output> {
+    boot_kernel(machine, &vmlinux()?, program, args)
+}
+
+/// What the firmware takes before it enters the kernel.
+pub fn firmware(machine: &Machine) -> Result<Firmware> {
+    Firmware::of(&boot_kernel(machine, &build::entry()?, &build::micro()?, &[])?)
+}
+
+fn boot_kernel(machine: &Machine, kernel: &Path, program: &Path, args: &[String]) -> Result<Output> {
     let initramfs = build::cache()?.join("initramfs.cpio");
     let mut archive = Archive::default();
     archive.directory("dev", 0o755);
     archive.directory("tmp", 0o1777);
     archive.character_device("dev/console", 0o600, (5, 1));
     archive.file("init", 0o755, &fs::read(program)?);
+    for file in if machine.has_programs { root::programs()? } else { Vec::new() } {
+        archive.directories_above(&file.guest);
+        archive.file(&file.guest, 0o755, &fs::read(&file.host)?);
+    }
     fs::write(&initramfs, archive.finish())?;
     // `rootfstype=ramfs`: the root would be a tmpfs otherwise, and the rows say ramfs.
     let kernel_args = "console=ttyS0 quiet panic=-1 reboot=t rootfstype=ramfs -- --init";
     let mut command = machine.qemu();
-    command.arg("-kernel").arg(vmlinux()?).arg("-initrd").arg(initramfs);
+    command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
     command.args(["-append", &[kernel_args, &args.join(" ")].join(" ")]);
-    vm::run(command, Duration::from_secs(300))
+    vm::run(command, machine.patience())
 }
 
 /// The uncompressed kernel, downloaded at the first use.

@@ -12,6 +12,7 @@ mod cpio;
 mod linux;
 mod osv;
 mod profile;
+mod root;
 mod rows;
 mod sizes;
 mod vm;
@@ -46,6 +47,9 @@ struct Options {
     /// Also find the smallest memory that boots hello, and the sizes of kernel and hello.
     #[arg(long)]
     sizes: bool,
+    /// The rows that run a shell and a compiler, in 512 MiB, instead of the others. Takes minutes.
+    #[arg(long)]
+    programs: bool,
     /// Print JSON instead of tables.
     #[arg(long)]
     json: bool,
@@ -66,6 +70,9 @@ enum Tool {
     /// between pairs of the instruction `xchg bx, bx`. `--by line` and `--by address --only NAME` look closer.
     Profile(profile::Options),
 }
+
+/// The memory in MiB that a compiler needs, beside a root that lies in memory.
+const PROGRAMS_MIB: u32 = 512;
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Guests {
@@ -104,21 +111,33 @@ fn measure_all(options: &Options) -> Result<Vec<Report>> {
     setups.iter().map(|&(clock, cpus)| measure(options, clock, cpus)).collect()
 }
 
+/// How a guest is run and how its firmware is measured.
+struct Guest {
+    run: fn(&Machine, &[String]) -> Result<vm::Output>,
+    firmware: fn(&Machine) -> Result<vm::Firmware>,
+}
+
 fn measure(options: &Options, clock: Clock, cpus: u32) -> Result<Report> {
-    let machine = Machine { name: options.machine.clone(), memory_mib: options.memory, cpus, clock };
-    let firmware = vm::firmware(&machine).context("measuring the firmware")?;
-    let run = |wanted: bool, guest: &dyn Fn() -> Result<vm::Output>, name: &str| -> Result<Measured> {
+    let selected = if options.programs { rows::programs() } else { options.rows.clone() };
+    let memory_mib = if options.programs { options.memory.max(PROGRAMS_MIB) } else { options.memory };
+    let has_programs = options.programs;
+    let machine = Machine { name: options.machine.clone(), memory_mib, cpus, clock, has_programs };
+    let run = |wanted: bool, name: &str, guest: Guest| -> Result<Measured> {
         if !wanted {
             return Ok(BTreeMap::new());
         }
         eprintln!("{name}: {} CPU(s), {clock}", machine.cpus);
-        rows::parse(&guest().with_context(|| format!("running the {name} guest"))?, &firmware, clock)
+        let firmware = (guest.firmware)(&machine).with_context(|| format!("measuring {name}'s firmware"))?;
+        let output = (guest.run)(&machine, &selected).with_context(|| format!("running the {name} guest"))?;
+        rows::parse(&output, &firmware, clock)
     };
+    let linux = Guest { run: linux::run, firmware: linux::firmware };
+    let osv = Guest { run: osv::run, firmware: osv::firmware };
     Ok(Report {
         clock,
         cpus,
-        linux: run(options.guest != Guests::Osv, &|| linux::run(&machine, &options.rows), "Linux")?,
-        osv: run(options.guest != Guests::Linux, &|| osv::run(&machine, &options.rows), "osv")?,
-        selected: options.rows.clone(),
+        linux: run(options.guest != Guests::Osv, "Linux", linux)?,
+        osv: run(options.guest != Guests::Linux, "osv", osv)?,
+        selected,
     })
 }

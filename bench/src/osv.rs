@@ -6,12 +6,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::build;
-use crate::vm::{self, Machine, Output};
+use crate::vm::{self, Firmware, Machine, Output};
+use crate::{build, root};
 
 /// Runs the micro-benchmarks on osv.
 pub fn run(machine: &Machine, rows: &[String]) -> Result<Output> {
@@ -28,26 +27,37 @@ pub fn boot(machine: &Machine, program: &Path, args: &[String]) -> Result<Output
     boot_with(machine, program, args, &[])
 }
 
+/// What the firmware takes before it enters the kernel.
+pub fn firmware(machine: &Machine) -> Result<Firmware> {
+    let kernel = format!("--kernel={}", build::entry()?.display());
+    Firmware::of(&boot_with(machine, &build::micro()?, &[], &[kernel])?)
+}
+
 fn boot_with(machine: &Machine, program: &Path, args: &[String], options: &[String]) -> Result<Output> {
     let mut command = Command::new(osv()?);
     command
         .args(["run", "--machine", &machine.name])
         .args(["--memory", &format!("{}M", machine.memory_mib), "--cpus", &machine.cpus.to_string()])
         .arg("--rootfs")
-        .arg(rootfs(program)?);
+        .arg(rootfs(program, machine.has_programs)?);
     for arg in machine.clock_args() {
         command.arg(format!("--qemu-arg={arg}"));
     }
     command.args(options);
     command.args(["--", "/init", "--dir", "/tmp"]).args(args);
-    vm::run(command, Duration::from_secs(300))
+    vm::run(command, machine.patience())
 }
 
-/// A directory with the program as `/init` and an empty `/tmp`.
-fn rootfs(program: &Path) -> Result<PathBuf> {
-    let root = build::cache()?.join("rootfs");
+/// A directory with the program as `/init`, an empty `/tmp`, and what the rows that run programs need.
+fn rootfs(program: &Path, has_programs: bool) -> Result<PathBuf> {
+    let root = build::cache()?.join(if has_programs { "rootfs-with-programs" } else { "rootfs" });
     fs::create_dir_all(root.join("tmp"))?;
     fs::copy(program, root.join("init")).context("copying the program")?;
+    for file in if has_programs { root::programs()? } else { Vec::new() } {
+        let path = root.join(&file.guest);
+        fs::create_dir_all(path.parent().context("a path has a parent")?)?;
+        fs::copy(&file.host, path).with_context(|| format!("copying {}", file.host.display()))?;
+    }
     Ok(root)
 }
 

@@ -76,8 +76,13 @@ type Counts = BTreeMap<u64, u64>;
 
 /// Runs what is asked for and prints its profile.
 pub fn run(options: &Options) -> Result<()> {
-    let machine =
-        Machine { name: options.machine.clone(), memory_mib: options.memory, cpus: 1, clock: Clock::Instructions };
+    let machine = Machine {
+        name: options.machine.clone(),
+        memory_mib: options.memory,
+        cpus: 1,
+        clock: Clock::Instructions,
+        has_programs: false,
+    };
     let counts_file = build::cache()?.join(format!("profile-{}.txt", std::process::id()));
     let kernel = options.kernel.clone().map_or_else(osv::kernel, Ok)?;
     let operations = match options.what.as_deref() {

@@ -51,7 +51,18 @@ const ROWS: &[Row] = &[
     row("eventfd_epoll", "eventfd write + epoll_wait + read", 1_300.0),
     share("fork_wait", "fork + wait", 0.5),
     share("fork_exec_wait", "fork + exec + wait", 0.5),
+    share("pipe_64k", "64 KiB through a pipe", 1.0),
+    share("unix_round_trip", "AF_UNIX round trip between two threads", 1.0),
 ];
+
+/// What needs programs in the guest's root.
+const PROGRAM_ROWS: &[Row] =
+    &[share("script_1000_forks", "shell script of 1,000 forks", 1.0), share("compile", "gcc -O2 -c of one file", 1.0)];
+
+/// The names of the rows that run programs.
+pub fn programs() -> Vec<String> {
+    PROGRAM_ROWS.iter().map(|row| row.name.to_owned()).collect()
+}
 
 /// What one configuration of the machine gave.
 pub struct Report {
@@ -91,8 +102,9 @@ pub fn parse(output: &Output, firmware: &Firmware, clock: Clock) -> Result<Measu
 
 impl Report {
     fn rows(&self) -> impl Iterator<Item = &'static Row> {
-        let wanted = |row: &&Row| self.selected.is_empty() || self.selected.iter().any(|name| name == row.name);
-        ROWS.iter().filter(wanted)
+        let is_selected = |row: &&Row| self.selected.iter().any(|name| name == row.name);
+        let all = ROWS.iter().filter(move |row| self.selected.is_empty() || is_selected(row));
+        all.chain(PROGRAM_ROWS.iter().filter(is_selected))
     }
 
     /// The most that osv may need; budgets are instructions, so wall time is compared with Linux only.

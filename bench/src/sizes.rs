@@ -59,7 +59,8 @@ pub fn measure(machine: &str) -> Result<Sizes> {
 /// The smallest number of MiB that boots, found by halving; a failed boot means too little.
 fn smallest(machine: &str, boot: &dyn Fn(&Machine) -> Result<Output>) -> Option<u32> {
     let boots = |memory_mib| {
-        let machine = Machine { name: machine.to_owned(), memory_mib, cpus: 1, clock: Clock::Wall };
+        let machine =
+            Machine { name: machine.to_owned(), memory_mib, cpus: 1, clock: Clock::Wall, has_programs: false };
         boot(&machine).is_ok_and(|output| output.contains("hello from the guest"))
     };
     let (mut too_little, mut enough) = (1, 256);
