@@ -20,7 +20,7 @@ pub fn traced_table() -> &'static SyscallTable {
 
 /// Runs the call and prints it; calls that may not come back to this place are printed before, too.
 extern "win64" fn traced(frame: &mut TrapFrame) -> u64 {
-    let number = (frame.orig_rax as usize).min(TABLE_SIZE - 1);
+    let number = (frame.orig_rax as u32 as usize).min(TABLE_SIZE - 1);
     let call = CALLS.get(number).unwrap_or(&Call::UNASSIGNED);
     let mut line = String::new();
     // Writing into a `String` cannot fail; what an argument's `show` could not read is simply missing.
