@@ -59,6 +59,7 @@ static SYSCALLS: SyscallTable = {
     table[2] = yield_to_other;
     table[5] = set_work;
     table[6] = clobber;
+    table[SYSCALL_COUNT - 1] = out_of_range;
     table
 };
 
@@ -70,6 +71,10 @@ static HANDLERS: HandlerTable = {
     table[8] = clobber_all;
     table
 };
+
+extern "win64" fn out_of_range(frame: &mut TrapFrame) -> u64 {
+    unknown(frame)
+}
 
 extern "C" fn unknown(_: &mut TrapFrame) -> u64 {
     -38_i64 as u64

@@ -9,7 +9,7 @@ use super::{TrapFrame, vector};
 use crate::panic;
 
 /// Numbers of the system-call table. The last one, 511, also gets all calls with numbers outside of it: it must
-/// be "no such call".
+/// be "no such call", and not by way of [`call_handler`](super::syscall::call_handler), which trusts the number.
 pub const SYSCALL_COUNT: usize = 512;
 
 /// What the entry calls. It gets the frame in RCX and returns what goes into the program's RAX.
