@@ -303,6 +303,8 @@ static void semaphores(void) {
     IN_CHILD("is shared by threads", jobs[0] = ((struct job){id, {{0, -2, SEM_UNDO}}, 1, -1});
              pthread_create(&threads[0], NULL, operate, &jobs[0]); pthread_join(threads[0], NULL); values(id, 3));
     values(id, 3);
+    IN_CHILD("is a process' own", VALUE(syscall(SYS_kcmp, getpid(), getpid(), 6)); IPC(op(id, 0, 1, SEM_UNDO));
+             TRUE(syscall(SYS_kcmp, getpid(), getppid(), 6) > 0));
     IN_CHILD("too much", for (int i = 0; i < 2; i++) { semctl(id, 0, SETVAL, (union semun){.val = 0}); }
              IPC(op(id, 1, 32767, SEM_UNDO)); IPC(op(id, 1, -32767, 0)); IPC(op(id, 1, 2, SEM_UNDO)));
 

@@ -251,6 +251,11 @@ impl Task {
         Arc::clone(self.sem_undo.lock().get_or_insert_with(UndoList::new))
     }
 
+    /// Where that is kept: the same for those who share it, 0 as long as there is nothing.
+    pub fn sem_undo_address(&self) -> usize {
+        self.sem_undo.lock().as_ref().map_or(0, |list| Arc::as_ptr(list) as usize)
+    }
+
     /// Gives nothing back any more, and does so now if no other task shares that (`exit`, `unshare`).
     pub fn release_sem_undo(&self) {
         let list = self.sem_undo.lock().take();

@@ -35,8 +35,9 @@ pub fn kcmp(pid1: i32, pid2: i32, kind: u32, index1: u64, index2: u64) -> SysRes
         FILES => addresses(&|task| Ok(task.try_files().map_or(0, |files| Arc::as_ptr(&files) as usize)))?,
         FS => addresses(&|task| Ok(task.try_fs().map_or(0, |fs| Arc::as_ptr(&fs) as usize)))?,
         SIGHAND => addresses(&|task| Ok(task.process().actions_address()))?,
+        SYSVSEM => addresses(&|task| Ok(task.sem_undo_address()))?,
         // Nobody shares these: as for two processes on Linux that have none.
-        IO | SYSVSEM => (0, 0),
+        IO => (0, 0),
         _ => return Err(Errno::EINVAL),
     };
     Ok(match left.cmp(&right) {
