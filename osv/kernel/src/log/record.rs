@@ -28,7 +28,8 @@ impl Ring {
     fn last(&self, from: usize, most: usize) -> (usize, usize) {
         let oldest = self.written.saturating_sub(CAPACITY);
         let start = from.max(oldest).max(self.written.saturating_sub(most));
-        let is_cut = start != 0 && start != from && self.byte(start - 1) != b'\n';
+        // What stood before the oldest byte is not there to be looked at.
+        let is_cut = start != 0 && start != from && (start == oldest || self.byte(start - 1) != b'\n');
         let start = if is_cut {
             (start..self.written).find(|&at| self.byte(at) == b'\n').map_or(self.written, |at| at + 1)
         } else {

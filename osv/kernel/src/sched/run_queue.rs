@@ -162,11 +162,12 @@ mod tests {
     #[test]
     fn least_virtual_time_first_then_arrival() {
         let mut queue = RunQueue::new();
-        queue.push('b', 20);
-        queue.push('a', 10);
-        queue.push('c', 20);
+        let start = FIRST_VIRTUAL_TIME;
+        queue.push('b', start + 20);
+        queue.push('a', start + 10);
+        queue.push('c', start + 20);
         assert_eq!((queue.pop(), queue.pop(), queue.pop(), queue.pop()), (Some('a'), Some('b'), Some('c'), None));
-        assert_eq!(queue.virtual_time(), 20);
+        assert_eq!(queue.virtual_time(), start + 20);
     }
 
     #[test]
