@@ -55,6 +55,14 @@ fn builds() {
 
 #[test]
 #[ignore = "minutes: `.ci/run suites`"]
+fn programs() {
+    let more = ["binutils", "git", "passwd", "perl-base", "procps", "util-linux"].map(str::to_owned);
+    let battery = Battery::new("programs", &["/bin/bash", "programs.sh"]);
+    battery.chosen(&["bzip2", "diffutils", "findutils", "grep", "gzip", "sed", "tar"]).all(more).check();
+}
+
+#[test]
+#[ignore = "minutes: `.ci/run suites`"]
 fn perl() {
     let directory = sources().join("perl/t");
     let folders = ["base", "cmd", "comp", "io", "re", "op", "mro", "uni", "class"];
@@ -199,7 +207,6 @@ const STRESSORS: &[&str] = &[
     "getdent",
     "link",
     "lockf",
-    "madvise",
     "mlock",
     "mmapfork",
     "mprotect",
