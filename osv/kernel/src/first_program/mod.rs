@@ -3,7 +3,7 @@
 //!
 //! The runner passes a program with its arguments and environment by fw_cfg, where any bytes may stand; without a
 //! runner the kernel's command line says what to run. One program is the first process itself; for several that is a
-//! thread of the kernel (see [`commands`]). The end of the first process is the end of the VM: the status goes to the
+//! thread of the kernel (see `commands`). The end of the first process is the end of the VM: the status goes to the
 //! runner by the control port.
 
 mod commands;
