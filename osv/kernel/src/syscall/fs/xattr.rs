@@ -167,13 +167,17 @@ fn check(caller: &Caller<'_>, place: &PathRef, name: &[u8], writes: bool) -> Res
     let refusal = if writes { Errno::EPERM } else { Errno::ENODATA };
     let is_privileged = caller.subject.has(capability::SYS_ADMIN);
     let wanted = if writes { Access::WRITE } else { Access::READ };
-    match name.split(|&byte| byte == b'.').next() {
-        Some(b"user") if !matches!(place.kind(), FileType::Regular | FileType::Directory) => Err(refusal),
-        Some(b"user") => caller.check(place, wanted),
-        Some(b"trusted") if is_privileged => Ok(()),
-        Some(b"trusted") => Err(refusal),
-        Some(b"security") if is_privileged || !writes => Ok(()),
-        Some(b"security") => Err(Errno::EPERM),
+    let dot = name.iter().position(|&byte| byte == b'.').ok_or(Errno::EOPNOTSUPP)?;
+    let (space, rest) = name.split_at(dot);
+    let is_bare = rest == b".";
+    match space {
+        b"user" if !matches!(place.kind(), FileType::Regular | FileType::Directory) => Err(refusal),
+        b"user" | b"trusted" | b"security" if is_bare => Err(Errno::EINVAL),
+        b"user" => caller.check(place, wanted),
+        b"trusted" if is_privileged => Ok(()),
+        b"trusted" => Err(refusal),
+        b"security" if is_privileged || !writes => Ok(()),
+        b"security" => Err(Errno::EPERM),
         _ => Err(Errno::EOPNOTSUPP),
     }
 }
