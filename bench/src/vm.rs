@@ -3,7 +3,7 @@
 //! A run always ends: the guest stops the machine, or the time-out kills it.
 
 use std::fmt;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -109,18 +109,12 @@ impl Drop for Running {
 /// Runs `command` until it ends; fails after `timeout`.
 pub fn run(mut command: Command, timeout: Duration) -> Result<Output> {
     let started = Instant::now();
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = Running(child.with_context(|| format!("starting {command:?}"))?);
-    let stdout = child.0.stdout.take().context("no stdout")?;
     let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
-            let line = String::from_utf8_lossy(&line).into_owned();
-            if sender.send((started.elapsed(), line)).is_err() {
-                break;
-            }
-        }
-    });
+    // What a kernel says on the serial line, the runner writes to its stderr.
+    read_lines(child.0.stderr.take().context("no stderr")?, started, sender.clone());
+    read_lines(child.0.stdout.take().context("no stdout")?, started, sender);
     let mut output = Output { lines: Vec::new() };
     loop {
         match receiver.recv_timeout(timeout.saturating_sub(started.elapsed())) {
@@ -131,6 +125,18 @@ pub fn run(mut command: Command, timeout: Duration) -> Result<Output> {
             }
         }
     }
+}
+
+/// Sends each line with its time, until the stream ends or nobody listens.
+fn read_lines(stream: impl Read + Send + 'static, started: Instant, sender: mpsc::Sender<(Duration, String)>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            if sender.send((started.elapsed(), line)).is_err() {
+                break;
+            }
+        }
+    });
 }
 
 /// What the machine needs before a kernel's first instruction.
