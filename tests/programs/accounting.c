@@ -288,7 +288,7 @@ static void limits_and_timers(void) {
 
 int main(void) {
     setvbuf(stdout, NULL, _IOLBF, 0);
-    struct sigaction action = {.sa_handler = on_alarm};
+    struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
     sigaction(SIGALRM, &action, NULL);
     SECTION("rseq");
     /* The alarm is for the thread that has the sequences. */
