@@ -13,8 +13,6 @@ use crate::mem::user::{Dest, Source};
 use crate::process::signal::Signal;
 use crate::sched::Deadline;
 
-/// Bytes that programs write and that are processed at once.
-const CHUNK: usize = 512;
 /// The most bytes that one read moves.
 const MAX_READ: usize = 4096;
 /// The unit of VTIME.
@@ -193,21 +191,7 @@ impl File for TtyFile {
             self.check_foreground(Signal::SIGTTOU)?;
         }
         let _turn = self.take_turn(flags)?;
-        let mut done = 0;
-        let mut chunk = [0; CHUNK];
-        while src.remaining() != 0 {
-            let (count, outcome) = match src.pull(&mut chunk) {
-                Ok(count) => self.write_patiently(chunk.get(..count).unwrap_or_default(), flags),
-                Err(error) => (0, Err(error)),
-            };
-            done += count;
-            match outcome {
-                Err(error) if done == 0 => return Err(error),
-                Err(_) => break,
-                Ok(()) => {}
-            }
-        }
-        Ok(done)
+        super::write_in_chunks(src, |chunk| self.write_patiently(chunk, flags))
     }
 
     fn ioctl(&self, command: u32, arg: u64) -> Result<u64> {

@@ -24,6 +24,7 @@ use linux_raw_sys::general;
 use super::{File, OpenFlags};
 use crate::errno::{Errno, Result};
 use crate::event::{PollEvents, Pollee};
+use crate::mem::user::Source;
 use crate::process::signal::Signal;
 use crate::process::try_current_task;
 use crate::sched::WaitQueue;
@@ -39,8 +40,30 @@ pub use termios::{Termio, Termios, Termios2, WindowSize};
 const MAX_PENDING: usize = 64 << 10;
 /// Bytes for the far side that wait for it.
 const MAX_OUTPUT: usize = 64 << 10;
+/// So many bytes of what a program writes are copied at a time.
+const CHUNK: usize = 512;
 /// What a flush of the output leaves alone: on Linux it has reached the far side's own buffer by then.
 const DELIVERED: usize = 4095;
+
+/// Hands what a program writes to `write`, a piece at a time. That says how much it has taken, and why it took no more; an
+/// error counts only if nothing was taken at all.
+fn write_in_chunks(src: &mut Source<'_>, mut write: impl FnMut(&[u8]) -> (usize, Result<()>)) -> Result<usize> {
+    let mut done = 0;
+    let mut chunk = [0; CHUNK];
+    while src.remaining() != 0 {
+        let (count, outcome) = match src.pull(&mut chunk) {
+            Ok(count) => write(chunk.get(..count).unwrap_or_default()),
+            Err(error) => (0, Err(error)),
+        };
+        done += count;
+        match outcome {
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => break,
+            Ok(()) => {}
+        }
+    }
+    Ok(done)
+}
 
 /// The other side of a terminal: where typing comes from and output goes. All but [`FarSide::drain`] may be called in
 /// interrupt handlers, without locks.

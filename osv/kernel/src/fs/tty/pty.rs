@@ -18,8 +18,6 @@ use crate::fs::{File, IoFlags};
 use crate::mem::user::{Dest, Source, UserPtr};
 use crate::process::signal::Signal;
 
-/// Bytes that move at a time.
-const CHUNK: usize = 512;
 /// The most bytes that one read moves.
 const MAX_READ: usize = 4096;
 
@@ -172,21 +170,7 @@ impl File for Master {
     }
 
     fn write(&self, src: &mut Source<'_>, flags: IoFlags) -> Result<usize> {
-        let mut done = 0;
-        let mut chunk = [0; CHUNK];
-        while src.remaining() != 0 {
-            let (count, outcome) = match src.pull(&mut chunk) {
-                Ok(count) => self.write_chunk(chunk.get(..count).unwrap_or_default(), flags),
-                Err(error) => (0, Err(error)),
-            };
-            done += count;
-            match outcome {
-                Err(error) if done == 0 => return Err(error),
-                Err(_) => break,
-                Ok(()) => {}
-            }
-        }
-        Ok(done)
+        super::write_in_chunks(src, |chunk| self.write_chunk(chunk, flags))
     }
 
     fn ioctl(&self, command: u32, arg: u64) -> Result<u64> {
