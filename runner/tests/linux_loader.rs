@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use linux_loader::cmdline::Cmdline;
 use linux_loader::configurator::linux::LinuxBootConfigurator;
@@ -45,8 +46,11 @@ fn snapshot(memory: &GuestMemoryMmap) -> Snapshot {
     Snapshot(bytes)
 }
 
+/// A file of the caller's own: tests run side by side.
 fn built(format: &str) -> PathBuf {
-    let file = std::env::temp_dir().join(format!("osv-linux-loader-{}.{format}", std::process::id()));
+    static BUILT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("osv-linux-loader-{}-{}.{format}", std::process::id(), BUILT.fetch_add(1, Ordering::Relaxed));
+    let file = std::env::temp_dir().join(name);
     let osv = env!("CARGO_BIN_EXE_osv");
     let status = Command::new(osv)
         .args(["build", "--format", format, "-o"])
