@@ -152,6 +152,16 @@ pub enum SetTime {
     To(Timespec),
 }
 
+impl SetTime {
+    /// The time that is meant, `present` being the moment of the call.
+    pub fn resolve(self, present: Timespec) -> Timespec {
+        match self {
+            SetTime::Now => present,
+            SetTime::To(time) => time,
+        }
+    }
+}
+
 /// Attributes to change; `None` leaves one as it is. The change time always becomes the present.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(missing_docs)]

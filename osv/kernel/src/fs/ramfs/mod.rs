@@ -23,7 +23,7 @@ use linux_raw_sys::general;
 use super::clock::now;
 use super::{
     DirEntry, FileSystem, FileType, Inode, Metadata, NAME_MAX, NewInode, NewKind, Permissions, RenameFlags,
-    SetAttributes, SetTime, StatFs, Timespec, XattrFlags, new_device_number,
+    SetAttributes, StatFs, Timespec, XattrFlags, new_device_number,
 };
 use crate::errno::{Errno, Result};
 use crate::mem::mappers::Mappers;
@@ -412,16 +412,12 @@ impl Inode for RamInode {
 
     fn set_attributes(&self, change: &SetAttributes) -> Result<()> {
         let time = now();
-        let resolve = |to| match to {
-            SetTime::Now => time,
-            SetTime::To(time) => time,
-        };
         let mut state = self.state.lock();
         state.mode = change.mode.unwrap_or(state.mode);
         state.uid = change.uid.unwrap_or(state.uid);
         state.gid = change.gid.unwrap_or(state.gid);
-        state.atime = change.atime.map_or(state.atime, resolve);
-        state.mtime = change.mtime.map_or(state.mtime, resolve);
+        state.atime = change.atime.map_or(state.atime, |to| to.resolve(time));
+        state.mtime = change.mtime.map_or(state.mtime, |to| to.resolve(time));
         state.ctime = time;
         Ok(())
     }

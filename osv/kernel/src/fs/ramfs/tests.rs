@@ -1,5 +1,6 @@
 use super::*;
 use crate::fs::OFFSET_MAX;
+use crate::fs::SetTime;
 
 fn root() -> (Arc<RamFs>, Arc<dyn Inode>) {
     let fs = RamFs::new(Options::default());

@@ -25,7 +25,7 @@ use super::limits;
 use crate::errno::{Errno, Result};
 use crate::event::{PollEvents, Pollee};
 use crate::fs::clock::now;
-use crate::fs::{NewInode, SetAttributes, SetTime, Timespec};
+use crate::fs::{NewInode, SetAttributes, Timespec};
 use crate::sched::{Deadline, WaitQueue};
 use crate::sync::SpinLock;
 
@@ -227,16 +227,12 @@ impl Queue {
 
     fn set_attributes(&self, change: &SetAttributes) {
         let time = now();
-        let resolve = |to| match to {
-            SetTime::Now => time,
-            SetTime::To(time) => time,
-        };
         let mut state = self.state.lock();
         state.mode = change.mode.unwrap_or(state.mode);
         state.uid = change.uid.unwrap_or(state.uid);
         state.gid = change.gid.unwrap_or(state.gid);
-        state.atime = change.atime.map_or(state.atime, resolve);
-        state.mtime = change.mtime.map_or(state.mtime, resolve);
+        state.atime = change.atime.map_or(state.atime, |to| to.resolve(time));
+        state.mtime = change.mtime.map_or(state.mtime, |to| to.resolve(time));
         state.ctime = time;
     }
 }
