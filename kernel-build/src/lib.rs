@@ -29,8 +29,15 @@ pub const IMAGE_START: u64 = HANDOFF_START + 0x1000;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-const RUSTFLAGS: [&str; 4] =
-    ["-Crelocation-model=static", "-Ccode-model=kernel", "-Cno-redzone=yes", "-Cforce-frame-pointers=yes"];
+/// By default LLVM inlines what libraries mark with `#[inline]` as greedily for size as for speed; at this threshold the
+/// kernel has an eighth less code. Where that cost speed, the kernel's own functions are `#[inline(always)]`.
+const RUSTFLAGS: [&str; 5] = [
+    "-Crelocation-model=static",
+    "-Ccode-model=kernel",
+    "-Cno-redzone=yes",
+    "-Cforce-frame-pointers=yes",
+    "-Cllvm-args=-inlinehint-threshold=50",
+];
 
 /// The stub runs wherever it is loaded.
 const STUB_RUSTFLAGS: [&str; 4] = ["-Crelocation-model=pie", "-Cno-redzone=yes", "-Copt-level=s", "-Cpanic=abort"];

@@ -38,6 +38,7 @@ pub mod panic;
 pub mod process;
 pub mod sched;
 pub mod sorted_map;
+pub mod sorting;
 pub mod sync;
 pub mod syscall;
 pub mod upcalls;

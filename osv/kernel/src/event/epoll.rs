@@ -93,6 +93,7 @@ impl Item {
     }
 
     /// What is true of the file now and wanted.
+    #[inline(always)]
     fn current_events(&self, file: &OpenFile) -> PollEvents {
         self.wanted(file.readiness())
     }
@@ -142,13 +143,13 @@ impl Core {
         });
     }
 
-    #[inline]
+    #[inline(always)]
     fn pop(&self) -> Option<Arc<Item>> {
         self.ready.pop_with(|item| item.is_queued.store(false, Ordering::SeqCst))
     }
 
     /// Puts back an item that was popped, unless an event has done so.
-    #[inline]
+    #[inline(always)]
     fn put_back(&self, item: Arc<Item>) {
         self.ready.push_with(|| {
             let was_queued = item.is_queued.load(Ordering::Relaxed);

@@ -4,7 +4,6 @@
 //! The VM's status is that of the last command that was waited for. A command that a signal from the terminal has ended
 //! takes those behind it along, as in a shell.
 
-use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -21,6 +20,7 @@ use crate::process::signal::Signal;
 use crate::process::status::ExitStatus;
 use crate::process::wait;
 use crate::sched::Deadline;
+use crate::sorting::sort_by;
 use crate::sync::SpinLock;
 use crate::{error, kprintln};
 
@@ -53,8 +53,8 @@ pub struct Programs {
     app: Option<Arc<dyn PageSource>>,
     scripts: Vec<Vec<u8>>,
     commands: Vec<Command>,
-    background: BTreeSet<u32>,
-    services: BTreeSet<u32>,
+    background: Vec<u32>,
+    services: Vec<u32>,
     /// The last command that is waited for, and how it has ended.
     last: u32,
     status: ExitStatus,
@@ -93,7 +93,7 @@ pub fn scripts_in_init(context: &FsContext) -> Vec<Vec<u8>> {
     if let Err(errno) = read {
         error!("cannot read /init: {errno}");
     }
-    names.sort();
+    sort_by(&mut names, |a, b| a < b);
     names
 }
 
@@ -112,8 +112,8 @@ impl Programs {
             app,
             scripts,
             commands,
-            background: BTreeSet::new(),
-            services: BTreeSet::new(),
+            background: Vec::new(),
+            services: Vec::new(),
             last: 0,
             status: ExitStatus::Exited(0),
         }
@@ -165,12 +165,12 @@ impl Programs {
         };
         match command.end {
             End::Service => {
-                self.services.insert(pid);
+                self.services.push(pid);
                 return Flow::Go;
             }
             End::Background => {
                 self.last = pid;
-                self.background.insert(pid);
+                self.background.push(pid);
                 return Flow::Go;
             }
             End::Wait | End::WaitAndKill => self.last = pid,
@@ -244,8 +244,8 @@ impl Programs {
     /// Waits for the end of any child. Its id; `None` if there is none, or the time is up.
     fn reap(&mut self, deadline: Option<Deadline>) -> Option<u32> {
         let (pid, status) = wait::wait_for_end(deadline)?;
-        self.background.remove(&pid);
-        self.services.remove(&pid);
+        self.background.retain(|&other| other != pid);
+        self.services.retain(|&other| other != pid);
         if pid == self.last {
             self.status = status;
         }

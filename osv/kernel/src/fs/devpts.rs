@@ -5,7 +5,6 @@
 //! exists while its master is open; it belongs to whoever opened the master. Source: pty(7), pts(4), Linux' `devpts`.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::sync::{Arc, Weak};
 use core::any::Any;
@@ -25,6 +24,7 @@ use super::{
 use crate::drivers::clock::realtime_ns;
 use crate::errno::{Errno, Result};
 use crate::process::{current_process, current_task, limits::Resource};
+use crate::sorted_map::SortedMap;
 use crate::sync::SpinLock;
 
 /// Major number of slaves.
@@ -87,7 +87,7 @@ pub struct DevPts {
     device: u64,
     options: Options,
     ptmx: SpinLock<Attributes>,
-    slaves: SpinLock<BTreeMap<u32, Arc<Slave>>>,
+    slaves: SpinLock<SortedMap<u32, Arc<Slave>>>,
     created: Timespec,
 }
 
@@ -158,7 +158,7 @@ fn make(request: &Request<'_>) -> Result<Arc<dyn FileSystem>> {
         device: super::new_device_number(),
         options,
         ptmx: SpinLock::new(Attributes::new(0, 0, options.ptmx_mode)),
-        slaves: SpinLock::new(BTreeMap::new()),
+        slaves: SpinLock::new(SortedMap::new()),
         created: now(),
     }))
 }
@@ -329,7 +329,7 @@ impl Inode for Root {
         }
         let mut first = cookie.saturating_sub(FIRST_COOKIE) as u32;
         loop {
-            let found = self.0.slaves.lock().range(first..).next().map(|(&index, _)| index);
+            let found = self.0.slaves.lock().range_from(&first).next().map(|(&index, _)| index);
             let Some(index) = found else { return Ok(()) };
             first = index + 1;
             let name = format!("{index}");

@@ -223,6 +223,7 @@ impl Table {
         Ok(())
     }
 
+    #[inline(always)]
     fn put(&mut self, index: usize, file: Arc<OpenFile>, closes_on_exec: bool) {
         if let Some(slot) = self.slots.get_mut(index) {
             *slot = Some(file);
@@ -231,6 +232,7 @@ impl Table {
         }
     }
 
+    #[inline(always)]
     fn take(&mut self, index: usize) -> Option<Arc<OpenFile>> {
         let file = self.slots.get_mut(index)?.take()?;
         assign(&mut self.used, index, false);

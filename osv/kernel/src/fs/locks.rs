@@ -269,8 +269,8 @@ fn join(ranges: &mut Vec<Range>, mut new: Range) {
         }
         !is_neighbour
     });
-    ranges.push(new);
-    ranges.sort_unstable_by_key(|held| held.first);
+    let place = ranges.partition_point(|held| held.first <= new.first);
+    ranges.insert(place, new);
 }
 
 /// A descriptor of `file` in `table` was closed: the processes' range locks on the inode go.

@@ -17,6 +17,7 @@ use super::{FileSystem, PathRef};
 use crate::errno::{Errno, Result};
 use crate::sched::Mutex;
 use crate::sorted_map::SortedMap;
+use crate::sorting::sort_by;
 use crate::sync::SpinLock;
 
 bitflags::bitflags! {
@@ -315,7 +316,7 @@ impl Mount {
         let mut next = 0;
         while let Some(mount) = all.get(next).cloned() {
             let mut children: Vec<_> = mount.children.lock().values().cloned().collect();
-            children.sort_by_key(|child| child.id);
+            sort_by(&mut children, |a, b| a.id < b.id);
             all.extend(children);
             next += 1;
         }

@@ -48,7 +48,7 @@ impl Name {
     }
 
     /// Whether this is the name `bytes`.
-    #[inline]
+    #[inline(always)]
     pub fn is(&self, bytes: &[u8]) -> bool {
         let Repr::Inline { len, words } = &self.0 else { return self.as_bytes() == bytes };
         if usize::from(*len) != bytes.len() {
@@ -80,13 +80,13 @@ const HIGHS: u64 = 0x8080_8080_8080_8080;
 const SLASHES: u64 = ONES * b'/' as u64;
 
 /// The hash of a whole name: what [`split_first`] gives for it.
-#[inline]
+#[inline(never)]
 pub fn hash_name(name: &[u8]) -> u64 {
     split_first(name).1
 }
 
 /// The length of the first component of `path`, which does not begin with a slash, and its hash.
-#[inline]
+#[inline(always)]
 pub fn split_first(path: &[u8]) -> (usize, u64) {
     let mut hash = 0u64;
     let mut at = 0;

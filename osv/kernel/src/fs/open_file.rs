@@ -164,6 +164,7 @@ impl OpenFile {
     }
 
     /// The file that it acts on, if it is a `T`.
+    #[inline(always)]
     pub fn downcast<T: File>(&self) -> Option<&T> {
         let file: &dyn Any = &**self.file()?;
         file.downcast_ref()
@@ -364,7 +365,7 @@ impl OpenFile {
     }
 
     /// Tells those who watch the file of a transfer that moved something; its result.
-    #[inline]
+    #[inline(always)]
     fn noted(&self, what: NotifyMask, result: Result<usize>) -> Result<usize> {
         if inotify::is_active() && result.is_ok_and(|count| count != 0) {
             self.tell_watchers(what);

@@ -183,7 +183,7 @@ impl FsContext {
     }
 
     /// The root directory.
-    #[inline]
+    #[inline(always)]
     pub fn root(&self) -> PathRef {
         self.places.lock().root.clone()
     }

@@ -129,6 +129,7 @@ impl<'a> Walker<'a> {
         }
     }
 
+    #[inline(always)]
     fn begin(&self, path: &[u8]) -> Result<PathRef> {
         match path.first() {
             None => Err(Errno::ENOENT),
@@ -138,6 +139,7 @@ impl<'a> Walker<'a> {
     }
 
     /// Where absolute paths start.
+    #[inline(always)]
     fn top(&self) -> Result<PathRef> {
         if self.flags.contains(ResolveFlags::BENEATH) {
             return Err(Errno::EXDEV);

@@ -4,7 +4,6 @@
 //! begins anew: so an id that was given up is not another object's soon. Places are handed out in turn, as on Linux,
 //! whose numbers these are.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -12,6 +11,7 @@ use super::permissions::Header;
 use super::{PRIVATE, flags};
 use crate::errno::{Errno, Result};
 use crate::process::Credentials;
+use crate::sorted_map::SortedMap;
 use crate::sync::SpinLock;
 
 /// Bits of an id that are the place.
@@ -34,7 +34,7 @@ pub struct Table<T> {
 
 struct Places<T> {
     objects: Vec<Option<Arc<T>>>,
-    keys: BTreeMap<i32, usize>,
+    keys: SortedMap<i32, usize>,
     count: usize,
     next: usize,
     last: Option<usize>,
@@ -47,7 +47,7 @@ impl<T: Object> Table<T> {
         Table {
             places: SpinLock::new(Places {
                 objects: Vec::new(),
-                keys: BTreeMap::new(),
+                keys: SortedMap::new(),
                 count: 0,
                 next: 0,
                 last: None,

@@ -80,7 +80,7 @@ impl<W: Words> Buddy<W> {
     }
 
     /// Takes a block of `2^order` frames and returns its first frame; its word is 0.
-    #[inline]
+    #[inline(always)]
     pub fn alloc(&mut self, order: usize) -> Option<u32> {
         let large_enough = self.nonempty & (u32::MAX << order);
         if large_enough == 0 || order > MAX_ORDER {
@@ -124,6 +124,7 @@ impl<W: Words> Buddy<W> {
         }
     }
 
+    #[inline(always)]
     fn insert(&mut self, block: u32, order: usize) {
         let next = self.heads[order];
         self.words.set(block, Link { order, next, previous: 0 }.encode());
@@ -135,6 +136,7 @@ impl<W: Words> Buddy<W> {
         self.nonempty |= 1 << order;
     }
 
+    #[inline(always)]
     fn remove(&mut self, block: u32, order: usize) {
         let Link { next, previous, .. } = Link::decode(self.words.get(block));
         self.words.set(block, 0);

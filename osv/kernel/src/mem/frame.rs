@@ -32,7 +32,7 @@ pub struct Frame(NonZeroU32);
 
 impl Frame {
     /// A new frame full of zeros, for a program or file data; ENOMEM if there is none.
-    #[inline]
+    #[inline(always)]
     pub fn alloc_zeroed() -> Result<Frame> {
         let frame = Frame::alloc_uninit()?;
         // SAFETY:
@@ -260,6 +260,7 @@ pub struct BigFrame(NonZeroU32);
 
 impl BigFrame {
     /// 2 MiB of zeros for a program, if they can be had easily; never from memory that is short.
+    #[inline(always)]
     pub fn alloc_zeroed() -> Option<BigFrame> {
         let number = NonZeroU32::new(pool::alloc_block(BIG_ORDER, Purpose::Luxury)?)?;
         let frame = BigFrame(number);

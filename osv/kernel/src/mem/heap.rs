@@ -37,14 +37,14 @@ static CLASS_OF: [u8; LARGEST / 16 + 1] = {
 };
 
 /// The class whose objects serve `layout`; `None` if it takes whole frames.
-#[inline]
+#[inline(always)]
 fn class_for(layout: Layout) -> Option<usize> {
     if layout.size() > LARGEST || layout.align() > LARGEST {
         return None;
     }
     let mut class = CLASS_OF[layout.size().max(1).div_ceil(16)] as usize;
-    // Objects lie at multiples of their size in an aligned frame; the alignment is a power of two.
-    while usize::from(SIZES[class]) & (layout.align() - 1) != 0 {
+    // Objects lie at multiples of their size in an aligned frame; the alignment is a power of two, and 16 fits all.
+    while layout.align() > 16 && usize::from(SIZES[class]) & (layout.align() - 1) != 0 {
         class += 1;
     }
     Some(class)
@@ -260,6 +260,31 @@ impl Class {
 /// Wholly free slabs that a class keeps for itself.
 const KEEP_EMPTY: usize = 4;
 
+/// An object of `class`, from this CPU's list.
+#[inline(always)]
+fn take(class: usize) -> *mut u8 {
+    if let Some(object) = LISTS[super::cpu()].lock().0[class].pop() {
+        return object;
+    }
+    refill(class)
+}
+
+/// Puts an object on this CPU's list.
+///
+/// # Safety
+/// - `object` is an object of `class` that nobody uses any more.
+#[inline(always)]
+unsafe fn give(object: *mut u8, class: usize) {
+    let mut lists = LISTS[super::cpu()].lock();
+    let list = &mut lists.0[class];
+    // SAFETY:
+    // - the object is free, and on no list.
+    unsafe { list.push(object) };
+    if list.count > 2 * batch(class) {
+        drain(list, class, batch(class));
+    }
+}
+
 #[cold]
 #[inline(never)]
 fn refill(class: usize) -> *mut u8 {
@@ -327,26 +352,24 @@ pub struct Heap;
 // SAFETY:
 // - objects come from lists of free memory and are on none while they are allocated;
 // - classes and whole frames are as large and as aligned as the layout asks.
+//
+// Both stay functions: hundreds of places allocate and free.
 unsafe impl GlobalAlloc for Heap {
-    #[inline]
+    #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let Some(class) = class_for(layout) else { return alloc_frames(layout) };
-        if let Some(object) = LISTS[super::cpu()].lock().0[class].pop() {
-            return object;
+        match class_for(layout) {
+            Some(class) => take(class),
+            None => alloc_frames(layout),
         }
-        refill(class)
     }
 
-    #[inline]
+    #[inline(never)]
     unsafe fn dealloc(&self, object: *mut u8, layout: Layout) {
-        let Some(class) = class_for(layout) else { return free_frames(object, layout) };
-        let mut lists = LISTS[super::cpu()].lock();
-        let list = &mut lists.0[class];
-        // SAFETY:
-        // - the caller gives up the object, which came from this class.
-        unsafe { list.push(object) };
-        if list.count > 2 * batch(class) {
-            drain(list, class, batch(class));
+        match class_for(layout) {
+            // SAFETY:
+            // - the caller gives up the object, which came from this class.
+            Some(class) => unsafe { give(object, class) },
+            None => free_frames(object, layout),
         }
     }
 

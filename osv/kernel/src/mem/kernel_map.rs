@@ -16,6 +16,7 @@ use super::phys::{BIG_PAGE_SIZE, page_down, page_up, to_virt};
 use crate::arch::{self, BootInfo, MemoryKind, Module};
 use crate::errno::{Errno, Result};
 use crate::log;
+use crate::sorting::sort_by;
 use crate::sync::{Once, SpinLock};
 
 const GIB: u64 = 1 << 30;
@@ -223,7 +224,7 @@ impl Reserved {
             reserved.add(*start, *end);
         }
         let len = reserved.len;
-        reserved.ranges[..len].sort_unstable();
+        sort_by(&mut reserved.ranges[..len], |a, b| a < b);
         reserved
     }
 
@@ -301,7 +302,7 @@ pub(super) fn init(boot: &BootInfo) -> Result<()> {
 
     reserved.add(first_taken, bump.next);
     let len = reserved.len;
-    reserved.ranges[..len].sort_unstable();
+    sort_by(&mut reserved.ranges[..len], |a, b| a < b);
     for region in boot.memory.usable() {
         reserved.free_parts(region.start, region.end, |start, end| {
             let area = Area { start: (start >> 12) as u32, end: (end >> 12) as u32 };

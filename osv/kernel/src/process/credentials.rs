@@ -12,6 +12,7 @@ use linux_raw_sys::general as linux;
 
 use crate::errno::{Errno, Result};
 use crate::fs::Subject;
+use crate::sorting::sort_by;
 
 /// "Leave as it is", in calls that set several ids.
 const UNCHANGED: u32 = u32::MAX;
@@ -253,7 +254,7 @@ impl Credentials {
         if !self.may_set_group() {
             return Err(Errno::EPERM);
         }
-        groups.sort_unstable();
+        sort_by(&mut groups, |a, b| a < b);
         Ok(Credentials { groups: groups.into(), ..self.clone() })
     }
 

@@ -10,6 +10,7 @@ use core::ops::Deref;
 use super::credentials::Credentials;
 use super::structure::Process;
 use super::task::Task;
+use crate::arch::Context;
 use crate::fs::{FdTable, FsContext};
 use crate::sched::{self, Extension};
 use crate::sync::{Borrowed, OwnerCell};
@@ -123,6 +124,25 @@ impl Current {
         {
             replace(&self.task.fs, Some(Arc::new(fs.duplicate())));
         }
+    }
+}
+
+// SAFETY:
+// - nothing else in the kernel implements it.
+unsafe impl Extension for Task {
+    fn switch_to(&self, context: &Context, is_space_current: bool) {
+        self.note_switch(context);
+        if !is_space_current {
+            self.process().activate_space();
+        }
+    }
+
+    fn space_id(&self) -> usize {
+        Arc::as_ptr(self.process()).addr()
+    }
+
+    fn name(&self) -> [u8; 16] {
+        Task::name(self)
     }
 }
 

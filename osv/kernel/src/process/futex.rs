@@ -6,7 +6,7 @@ use crate::sched::futex::Key;
 
 /// The key of the word at `address` in the current process: by the address space for a private futex, by the mapped
 /// object for one that processes share. EFAULT if nothing is mapped there.
-#[inline]
+#[inline(always)]
 pub fn futex_key(address: u64, is_shared: bool) -> Result<Key> {
     if is_shared {
         return shared_futex_key(address);

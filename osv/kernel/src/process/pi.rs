@@ -8,7 +8,6 @@
 //! Waiters of a condition (FUTEX_WAIT_REQUEUE_PI) wait in a list of their own until FUTEX_CMP_REQUEUE_PI gives them the lock
 //! or lets them wait for it. One sleeping mutex guards all this: words are read and changed under it, which may fault.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -21,6 +20,7 @@ use crate::errno::{Errno, Result};
 use crate::mem::user::UserPtr;
 use crate::sched::futex::Key;
 use crate::sched::{Deadline, Mutex, WaitQueue, yield_now};
+use crate::sorted_map::SortedMap;
 
 /// How far a chain of owners that wait for others is followed.
 const MAX_CHAIN: usize = 1024;
@@ -56,7 +56,7 @@ const GRANTED: u8 = 1;
 const INHERITED: u8 = 2;
 
 struct Table {
-    locks: BTreeMap<Key, Lock>,
+    locks: SortedMap<Key, Lock>,
     /// Waiters of conditions: the condition's word, the lock's, and who.
     conditions: Vec<(Key, Key, Arc<Waiter>)>,
 }
@@ -80,7 +80,7 @@ impl Drop for Active {
     }
 }
 
-static TABLE: Mutex<Table> = Mutex::new(Table { locks: BTreeMap::new(), conditions: Vec::new() });
+static TABLE: Mutex<Table> = Mutex::new(Table { locks: SortedMap::new(), conditions: Vec::new() });
 
 /// What an attempt to lock came to.
 enum Attempt {
@@ -165,7 +165,7 @@ impl Table {
             }
             next = self.lock_that_stops(&task).map(|lock| Arc::clone(&lock.owner));
         }
-        let lock = self.locks.entry(key).or_insert_with(|| Lock { owner: Arc::clone(owner), waiters: Vec::new() });
+        let lock = self.locks.get_or_insert_with(key, || Lock { owner: Arc::clone(owner), waiters: Vec::new() });
         lock.waiters.push(Arc::clone(waiter));
         self.inherit(owner);
         Ok(())

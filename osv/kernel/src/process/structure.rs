@@ -203,7 +203,7 @@ impl Process {
     }
 
     /// Its address space, unless it has ended.
-    #[inline]
+    #[inline(always)]
     pub fn try_space(&self) -> Option<Arc<AddressSpace>> {
         self.space.lock().clone()
     }

@@ -11,11 +11,11 @@ use super::signal::fault::Fault;
 use super::signal::queue::Queue;
 use super::signal::set::SignalSet;
 use super::structure::Process;
-use crate::arch::{Context, TrapFrame};
+use crate::arch::TrapFrame;
 use crate::fs::{FdTable, FsContext};
 use crate::ipc::sem::undo::UndoList;
 use crate::mem::space::Policy;
-use crate::sched::{Extension, Thread};
+use crate::sched::Thread;
 use crate::sync::{IrqOff, Once, OwnerCell, SpinLock};
 use crate::syscall::SysResult;
 use alloc::boxed::Box;
@@ -315,22 +315,5 @@ impl Task {
     pub fn restart_with(&self, restart: Restart) -> crate::errno::Errno {
         *self.restart.lock() = Some(restart);
         crate::errno::Errno::ERESTART_RESTARTBLOCK
-    }
-}
-
-impl Extension for Task {
-    fn switch_to(&self, context: &Context, is_space_current: bool) {
-        self.note_switch(context);
-        if !is_space_current {
-            self.process.activate_space();
-        }
-    }
-
-    fn space_id(&self) -> usize {
-        Arc::as_ptr(&self.process).addr()
-    }
-
-    fn name(&self) -> [u8; NAME_SIZE] {
-        Task::name(self)
     }
 }

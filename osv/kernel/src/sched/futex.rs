@@ -268,6 +268,7 @@ fn nodes(list: &List<Node>) -> impl Iterator<Item = NonNull<Node>> {
     core::iter::successors(list.first(), |&node| unsafe { list.after(node) })
 }
 
+#[inline(always)]
 fn link(bucket: &Bucket, list: &mut List<Node>, node: NonNull<Node>) {
     // SAFETY:
     // - the node is in its waiter's frame, which it leaves only unlinked, and the caller holds the lock.
@@ -304,7 +305,7 @@ impl Waiter {
     }
 
     /// Links the node. The waiter must not move from now on.
-    #[inline]
+    #[inline(always)]
     fn link(&mut self) {
         let bucket = &TABLE[self.node.key.bucket()];
         let mut list = bucket.list.lock();
@@ -337,7 +338,7 @@ impl Waiter {
     }
 
     /// Returns when the waker, who holds the lock, is done with the node.
-    #[inline]
+    #[inline(always)]
     fn part_from_waker(&mut self) {
         self.with_bucket(|_, _, _| ());
     }

@@ -10,9 +10,33 @@ use super::WaitQueue;
 
 /// A sleeping lock around a value.
 pub struct Mutex<T: ?Sized> {
+    lock: Lock,
+    value: UnsafeCell<T>,
+}
+
+/// The lock itself: a type of its own, so that its code is there once, whatever it protects.
+struct Lock {
     is_locked: AtomicBool,
     waiters: WaitQueue,
-    value: UnsafeCell<T>,
+}
+
+impl Lock {
+    #[inline(always)]
+    fn try_acquire(&self) -> bool {
+        !self.is_locked.swap(true, Ordering::Acquire)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wait_and_acquire(&self) {
+        self.waiters.wait_until(|| self.try_acquire().then_some(()));
+    }
+
+    #[inline(always)]
+    fn release(&self) {
+        self.is_locked.store(false, Ordering::Release);
+        self.waiters.wake_one();
+    }
 }
 
 // SAFETY:
@@ -25,7 +49,8 @@ unsafe impl<T: ?Sized + Send> Send for Mutex<T> {}
 impl<T> Mutex<T> {
     /// An unlocked mutex around `value`.
     pub const fn new(value: T) -> Self {
-        Mutex { is_locked: AtomicBool::new(false), waiters: WaitQueue::new(), value: UnsafeCell::new(value) }
+        let lock = Lock { is_locked: AtomicBool::new(false), waiters: WaitQueue::new() };
+        Mutex { lock, value: UnsafeCell::new(value) }
     }
 
     /// The value, the lock being gone.
@@ -36,10 +61,10 @@ impl<T> Mutex<T> {
 
 impl<T: ?Sized> Mutex<T> {
     /// Sleeps until the lock is free, and takes it.
-    #[inline]
+    #[inline(always)]
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        if !self.acquire() {
-            self.waiters.wait_until(|| self.acquire().then_some(()));
+        if !self.lock.try_acquire() {
+            self.lock.wait_and_acquire();
         }
         MutexGuard { mutex: self }
     }
@@ -47,17 +72,12 @@ impl<T: ?Sized> Mutex<T> {
     /// Takes the lock if it is free.
     #[inline]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.acquire().then(|| MutexGuard { mutex: self })
+        self.lock.try_acquire().then(|| MutexGuard { mutex: self })
     }
 
     /// The value, without locking.
     pub fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
-    }
-
-    #[inline(always)]
-    fn acquire(&self) -> bool {
-        !self.is_locked.swap(true, Ordering::Acquire)
     }
 }
 
@@ -95,8 +115,7 @@ impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.mutex.is_locked.store(false, Ordering::Release);
-        self.mutex.waiters.wake_one();
+        self.mutex.lock.release();
     }
 }
 

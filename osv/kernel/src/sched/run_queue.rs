@@ -45,7 +45,7 @@ impl<T> RunQueue<T> {
     }
 
     /// Adds a thread with its virtual time.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, thread: T, virtual_time: u64) {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
@@ -71,7 +71,7 @@ impl<T> RunQueue<T> {
         Some(entry.thread)
     }
 
-    #[inline]
+    #[inline(always)]
     fn pop_entry(&mut self) -> Option<Entry<T>> {
         let entry = self.first.take()?;
         if !self.others.is_empty() {

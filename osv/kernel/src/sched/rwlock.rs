@@ -18,62 +18,19 @@ const READERS: u32 = WAITING_WRITER - 1;
 
 /// A sleeping readers-and-writer lock around a value.
 pub struct RwLock<T: ?Sized> {
-    state: AtomicU32,
-    readers: WaitQueue,
-    writers: WaitQueue,
+    lock: Lock,
     value: UnsafeCell<T>,
 }
 
-// SAFETY:
-// - shared references are given out only while no writer has the lock, the exclusive one only to the one writer.
-unsafe impl<T: ?Sized + Send + Sync> Sync for RwLock<T> {}
-// SAFETY:
-// - the lock owns its value and nothing that belongs to a thread.
-unsafe impl<T: ?Sized + Send> Send for RwLock<T> {}
-
-impl<T> RwLock<T> {
-    /// A free lock around `value`.
-    pub const fn new(value: T) -> Self {
-        RwLock {
-            state: AtomicU32::new(0),
-            readers: WaitQueue::new(),
-            writers: WaitQueue::new(),
-            value: UnsafeCell::new(value),
-        }
-    }
+/// The lock itself: a type of its own, so that its code is there once, whatever it protects.
+struct Lock {
+    state: AtomicU32,
+    readers: WaitQueue,
+    writers: WaitQueue,
 }
 
-impl<T: ?Sized> RwLock<T> {
-    /// Sleeps until no writer has or wants the lock, and shares it.
-    #[inline]
-    pub fn read(&self) -> RwLockReadGuard<'_, T> {
-        if !self.acquire_shared() {
-            self.readers.wait_until(|| self.acquire_shared().then_some(()));
-        }
-        RwLockReadGuard { lock: self }
-    }
-
-    /// Sleeps until nobody has the lock, and takes it alone.
-    #[inline]
-    pub fn write(&self) -> RwLockWriteGuard<'_, T> {
-        if self.state.compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            self.wait_to_write();
-        }
-        RwLockWriteGuard { lock: self }
-    }
-
-    /// Shares the lock if no writer has or wants it.
-    #[inline]
-    pub fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
-        self.acquire_shared().then(|| RwLockReadGuard { lock: self })
-    }
-
-    /// The value, without locking.
-    pub fn get_mut(&mut self) -> &mut T {
-        self.value.get_mut()
-    }
-
-    #[inline]
+impl Lock {
+    #[inline(always)]
     fn acquire_shared(&self) -> bool {
         let mut state = self.state.load(Ordering::Relaxed);
         while state & (WRITER | WAITING_WRITERS) == 0 {
@@ -86,6 +43,13 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     #[cold]
+    #[inline(never)]
+    fn wait_to_read(&self) {
+        self.readers.wait_until(|| self.acquire_shared().then_some(()));
+    }
+
+    #[cold]
+    #[inline(never)]
     fn wait_to_write(&self) {
         self.state.fetch_add(WAITING_WRITER, Ordering::Relaxed);
         self.writers.wait_until(|| self.acquire_as_waiting_writer().then_some(()));
@@ -103,7 +67,24 @@ impl<T: ?Sized> RwLock<T> {
         false
     }
 
-    #[inline]
+    #[inline(always)]
+    fn release_shared(&self) {
+        let state = self.state.fetch_sub(1, Ordering::Release) - 1;
+        if state & WAITING_WRITERS != 0 {
+            self.wake_after(state);
+        }
+    }
+
+    #[inline(always)]
+    fn release(&self) {
+        let state = self.state.fetch_and(!WRITER, Ordering::Release) & !WRITER;
+        if state != 0 || self.readers.has_waiters() {
+            self.wake_after(state);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
     fn wake_after(&self, state: u32) {
         if state & (WRITER | READERS) != 0 {
             return;
@@ -113,6 +94,52 @@ impl<T: ?Sized> RwLock<T> {
         } else {
             self.readers.wake_all();
         }
+    }
+}
+
+// SAFETY:
+// - shared references are given out only while no writer has the lock, the exclusive one only to the one writer.
+unsafe impl<T: ?Sized + Send + Sync> Sync for RwLock<T> {}
+// SAFETY:
+// - the lock owns its value and nothing that belongs to a thread.
+unsafe impl<T: ?Sized + Send> Send for RwLock<T> {}
+
+impl<T> RwLock<T> {
+    /// A free lock around `value`.
+    pub const fn new(value: T) -> Self {
+        let lock = Lock { state: AtomicU32::new(0), readers: WaitQueue::new(), writers: WaitQueue::new() };
+        RwLock { lock, value: UnsafeCell::new(value) }
+    }
+}
+
+impl<T: ?Sized> RwLock<T> {
+    /// Sleeps until no writer has or wants the lock, and shares it.
+    #[inline(always)]
+    pub fn read(&self) -> RwLockReadGuard<'_, T> {
+        if !self.lock.acquire_shared() {
+            self.lock.wait_to_read();
+        }
+        RwLockReadGuard { lock: self }
+    }
+
+    /// Sleeps until nobody has the lock, and takes it alone.
+    #[inline(always)]
+    pub fn write(&self) -> RwLockWriteGuard<'_, T> {
+        if self.lock.state.compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            self.lock.wait_to_write();
+        }
+        RwLockWriteGuard { lock: self }
+    }
+
+    /// Shares the lock if no writer has or wants it.
+    #[inline]
+    pub fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
+        self.lock.acquire_shared().then(|| RwLockReadGuard { lock: self })
+    }
+
+    /// The value, without locking.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.value.get_mut()
     }
 }
 
@@ -135,10 +162,7 @@ impl<T: ?Sized> Deref for RwLockReadGuard<'_, T> {
 impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        let state = self.lock.state.fetch_sub(1, Ordering::Release) - 1;
-        if state & WAITING_WRITERS != 0 {
-            self.lock.wake_after(state);
-        }
+        self.lock.lock.release_shared();
     }
 }
 
@@ -170,8 +194,7 @@ impl<T: ?Sized> DerefMut for RwLockWriteGuard<'_, T> {
 impl<T: ?Sized> Drop for RwLockWriteGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        let state = self.lock.state.fetch_and(!WRITER, Ordering::Release) & !WRITER;
-        self.lock.wake_after(state);
+        self.lock.lock.release();
     }
 }
 

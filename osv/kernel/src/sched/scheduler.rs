@@ -448,6 +448,7 @@ fn switch_to(cpu: &Cpu, previous: &Thread, next: &'static Thread) -> Option<Arc<
 
 /// What the new thread does first for the one that ran before it. If that one has ended, the scheduler's reference
 /// is returned, to be dropped with interrupts on: with it may go a whole process.
+#[inline(always)]
 fn finish_switch() -> Option<Arc<Thread>> {
     // Only this CPU uses the field, with interrupts off.
     let previous = this_cpu().previous.load(Ordering::Relaxed);
@@ -577,7 +578,7 @@ fn should_displace(queue: &Queue, place: u64) -> bool {
 
 /// The running thread of `cpu_id`, which has been running since `since_ns` at least, is no longer alone: its slice
 /// counts from then. If it is over already, the timer says so at once.
-#[inline]
+#[inline(always)]
 fn start_slice(cpu_id: usize, since_ns: u64) {
     if cpu_id != arch::cpu_id() {
         return irq::send_reschedule(cpu_id);

@@ -4,7 +4,7 @@
 //! need not know it. The scheduler owns one reference to every thread from [`create`] until its last switch.
 
 use alloc::sync::Arc;
-use core::any::{Any, TypeId};
+use core::any::Any;
 use core::marker::PhantomData;
 use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, AtomicI8, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -27,7 +27,10 @@ const IDLE_WEIGHT: u32 = 3;
 pub const MAX_PRIORITY: u8 = 99;
 
 /// What the floors above hang on a thread.
-pub trait Extension: Any + Send + Sync {
+///
+/// # Safety
+/// - A single type implements it: whoever knows that a thread has an extension takes it for that type.
+pub unsafe trait Extension: Any + Send + Sync {
     /// The thread, whose context is given, is about to run on this CPU: make its address space current, unless it is,
     /// because the previous thread has the same. Interrupts are off.
     fn switch_to(&self, context: &Context, is_space_current: bool);
@@ -83,8 +86,7 @@ pub struct Thread {
     extension: Option<Arc<dyn Extension>>,
     /// The extension's `space_id`, or 0.
     pub(super) space_id: usize,
-    /// The extension's own type and address, so that asking for it as that type calls nothing.
-    extension_type: TypeId,
+    /// The extension's own address, or null, so that asking for it as its type calls and compares nothing.
     extension_data: AtomicPtr<()>,
 }
 
@@ -112,10 +114,8 @@ pub fn create(new: NewThread) -> Result<Arc<Thread>> {
     static NEXT_ID: AtomicU64 = AtomicU64::new(1);
     let stack = KernelStack::new()?;
     let is_user = new.extension.is_some();
-    let (extension_type, extension_data) = match &new.extension {
-        Some(extension) => ((**extension).type_id(), Arc::as_ptr(extension).cast::<()>().cast_mut()),
-        None => (TypeId::of::<()>(), core::ptr::null_mut()),
-    };
+    let extension_data =
+        new.extension.as_ref().map_or(core::ptr::null(), |extension| Arc::as_ptr(extension).cast::<()>());
     let space_id = new.extension.as_ref().map_or(0, |extension| extension.space_id());
     let context = Context::new(stack.top(), new.entry, new.argument, is_user)?;
     let thread = Thread {
@@ -142,8 +142,7 @@ pub fn create(new: NewThread) -> Result<Arc<Thread>> {
         stack,
         extension: new.extension,
         space_id,
-        extension_type,
-        extension_data: AtomicPtr::new(extension_data),
+        extension_data: AtomicPtr::new(extension_data.cast_mut()),
     };
     thread.set_nice(new.nice);
     Ok(Arc::new(thread))
@@ -203,15 +202,13 @@ impl Thread {
         self.extension.as_ref()
     }
 
-    /// What the floors above hung on it, if it is a `T`.
+    /// What the floors above hung on it, as what it is.
     #[inline(always)]
     pub fn extension_as<T: Extension>(&self) -> Option<&T> {
-        if self.extension_type != TypeId::of::<T>() {
-            return None;
-        }
         // SAFETY:
-        // - type and address were taken from `extension`, which never changes and lives as long as the thread.
-        Some(unsafe { &*self.extension_data.load(Ordering::Relaxed).cast::<T>() })
+        // - the address was taken from `extension`, which never changes and lives as long as the thread;
+        // - `T` is the one type that an extension can have.
+        unsafe { self.extension_data.load(Ordering::Relaxed).cast::<T>().as_ref() }
     }
 
     /// Makes a blocked thread runnable. Returns whether it was blocked.

@@ -40,7 +40,7 @@ impl WaitQueue {
     }
 
     /// Wakes the thread that waits longest. Returns whether there was one.
-    #[inline]
+    #[inline(always)]
     pub fn wake_one(&self) -> bool {
         self.has_waiters() && self.wake(1) == 1
     }
@@ -52,7 +52,7 @@ impl WaitQueue {
     }
 
     /// Whether somebody waits. Ordered after the caller's earlier stores.
-    #[inline]
+    #[inline(always)]
     pub fn has_waiters(&self) -> bool {
         fence(Ordering::SeqCst);
         self.length.load(Ordering::Relaxed) != 0
@@ -105,6 +105,7 @@ impl WaitQueue {
     }
 
     /// Unlinks and wakes up to `most` threads.
+    #[inline(never)]
     fn wake(&self, most: usize) -> usize {
         let mut list = self.list.lock();
         let mut woken = 0;
@@ -165,7 +166,7 @@ impl<'a> Waiter<'a> {
     }
 
     /// Links the node unless it is, and marks the thread blocked. The caller must not move the waiter from now on.
-    #[inline]
+    #[inline(never)]
     fn prepare(&mut self) {
         let mut list = self.queue.list.lock();
         let node = NonNull::from(&mut self.node);
@@ -193,7 +194,7 @@ impl<'a> Waiter<'a> {
 impl Drop for Waiter<'_> {
     /// Leaves the queue. A wake-up that came after the waiter last linked itself was not what made it leave: it goes
     /// to the next one.
-    #[inline]
+    #[inline(never)]
     fn drop(&mut self) {
         current().stay_runnable();
         if !self.unlink() {

@@ -85,7 +85,7 @@ pub fn futex(
 }
 
 /// What the kernel knows the word by. EINVAL unless it is aligned, EFAULT outside of programs' memory.
-#[inline]
+#[inline(always)]
 fn key(word: UserPtr<u32>, is_shared: bool) -> Result<Key> {
     if !word.addr().0.is_multiple_of(4) {
         return Err(Errno::EINVAL);

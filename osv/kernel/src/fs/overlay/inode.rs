@@ -75,7 +75,7 @@ impl OverlayInode {
     }
 
     /// The inode in the upper tree, if it is there.
-    #[inline]
+    #[inline(always)]
     pub(super) fn upper(&self) -> Option<Arc<dyn Inode>> {
         self.state.lock().upper.clone()
     }
@@ -86,7 +86,7 @@ impl OverlayInode {
     }
 
     /// The inode that answers: the upper one where there are two.
-    #[inline]
+    #[inline(always)]
     pub(super) fn top(&self) -> Result<Arc<dyn Inode>> {
         let state = self.state.lock();
         state.upper.as_ref().or(state.lower.as_ref()).cloned().ok_or(Errno::EIO)

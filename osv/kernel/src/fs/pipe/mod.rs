@@ -190,6 +190,7 @@ impl Pipe {
         }
     }
 
+    #[inline(always)]
     fn after_putting(&self, was_empty: bool) {
         if was_empty {
             self.read_queue.wake_one();

@@ -72,7 +72,7 @@ impl Ring {
     }
 
     /// The usual case: no packets, and all of `max` bytes fit into a page that is there.
-    #[inline]
+    #[inline(always)]
     fn space_in_one_page(&mut self, max: usize) -> Option<&mut [u8]> {
         if !self.segments.is_empty() || max > self.capacity - self.len {
             return None;
@@ -128,7 +128,7 @@ impl Ring {
     }
 
     /// The usual case: no packets, and what is wanted lies in one page.
-    #[inline]
+    #[inline(always)]
     fn data_in_one_page(&self, max: usize) -> Option<&[u8]> {
         if !self.segments.is_empty() {
             return None;

@@ -6,6 +6,7 @@ use crate::cmdline;
 use crate::errno::Result;
 use crate::fs::generated::Text;
 use crate::fs::{console, types};
+use crate::sorting::sort_by;
 use crate::{sched, uts};
 
 /// `/proc/version`.
@@ -37,8 +38,10 @@ pub(super) fn devices(_: &(), out: &mut Text) -> Result<()> {
     let mut character = Vec::from([(1, "mem"), (5, "/dev/tty"), (5, "/dev/console"), (5, "/dev/ptmx"), (10, "misc")]);
     character.extend([(128, "ptm"), (136, "pts")]);
     character.extend(console::driver().map(|(_, node, major, _)| (major, node)));
-    character.sort_by_key(|&(major, _)| major);
-    for (major, name) in character {
+    let mut in_order: Vec<_> =
+        character.iter().enumerate().map(|(place, (major, name))| (major, place, name)).collect();
+    sort_by(&mut in_order, |a, b| a < b);
+    for (major, _, name) in in_order {
         writeln!(out, "{major:3} {name}");
     }
     out.push(b"\nBlock devices:\n254 virtblk\n");

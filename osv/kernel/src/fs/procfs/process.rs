@@ -10,6 +10,7 @@ use crate::fs::{FileType, FsContext, Inode, OpenFile, PathRef};
 use crate::mem::space::AddressSpace;
 use crate::mem::user::Dest;
 use crate::process::{Process, Task, current_task, oom, tree, try_current_task};
+use crate::sorting::sort_by;
 
 /// Longest command line or environment that is shown.
 const MAX_STRINGS: u64 = 2 << 20;
@@ -135,9 +136,7 @@ impl Children<()> for Processes {
     }
 
     fn list(&self, _: &(), first: u64, emit: &mut dyn FnMut(u64, &[u8], FileType) -> bool) -> Result<()> {
-        let mut ids: alloc::vec::Vec<u32> = tree::all().iter().map(|process| process.pid()).collect();
-        ids.sort_unstable();
-        for id in ids.into_iter().filter(|&id| u64::from(id) >= first) {
+        for id in tree::all().iter().map(|process| process.pid()).filter(|&id| u64::from(id) >= first) {
             if !emit(u64::from(id), format!("{id}").as_bytes(), FileType::Directory) {
                 break;
             }
@@ -165,7 +164,7 @@ impl Children<Subject> for Tasks {
 
     fn list(&self, subject: &Subject, first: u64, emit: &mut dyn FnMut(u64, &[u8], FileType) -> bool) -> Result<()> {
         let mut ids: alloc::vec::Vec<u32> = subject.process.tasks().iter().map(|task| task.tid()).collect();
-        ids.sort_unstable();
+        sort_by(&mut ids, |a, b| a < b);
         for id in ids.into_iter().filter(|&id| u64::from(id) >= first) {
             if !emit(u64::from(id), format!("{id}").as_bytes(), FileType::Directory) {
                 break;

@@ -10,10 +10,10 @@ mod file;
 mod notify;
 mod volume;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::BinaryHeap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::cmp::Reverse;
+use core::cmp::{Ordering, Reverse};
 
 use account::Charge;
 pub use file::OpenQueue;
@@ -89,7 +89,7 @@ pub struct Queue {
 
 struct State {
     /// By priority, the highest first, and then by age.
-    messages: BTreeMap<(Reverse<u32>, u64), Vec<u8>>,
+    messages: BinaryHeap<Queued>,
     next: u64,
     bytes: u64,
     listener: Option<Registration>,
@@ -102,12 +102,39 @@ struct State {
     ctime: Timespec,
 }
 
+/// A message in its queue, greater than those that are received after it.
+struct Queued {
+    /// Its priority, and its number, which says how old it is.
+    place: (u32, Reverse<u64>),
+    text: Vec<u8>,
+}
+
+impl Ord for Queued {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.place.cmp(&other.place)
+    }
+}
+
+impl PartialOrd for Queued {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Queued {
+    fn eq(&self, other: &Self) -> bool {
+        self.place == other.place
+    }
+}
+
+impl Eq for Queued {}
+
 impl Queue {
     fn new(device: u64, ino: u64, capacity: Capacity, new: &NewInode<'_>, limit: u64) -> Result<Arc<Queue>> {
         let charge = Charge::take(new.uid, capacity.bytes(), limit)?;
         let time = now();
         let state = State {
-            messages: BTreeMap::new(),
+            messages: BinaryHeap::new(),
             next: 0,
             bytes: 0,
             listener: None,
@@ -174,10 +201,10 @@ impl Queue {
         if state.messages.is_empty() && !self.receivers.has_waiters() {
             *notice = state.listener.take();
         }
-        let key = (Reverse(priority), state.next);
+        let place = (priority, Reverse(state.next));
         state.next += 1;
         state.bytes += text.len() as u64;
-        state.messages.insert(key, text);
+        state.messages.push(Queued { place, text });
         (state.mtime, state.ctime) = (now(), now());
         Some(Ok(()))
     }
@@ -197,7 +224,7 @@ impl Queue {
 
     fn try_receive(&self) -> Option<Message> {
         let mut state = self.state.lock();
-        let ((Reverse(priority), _), text) = state.messages.pop_first()?;
+        let Queued { place: (priority, _), text } = state.messages.pop()?;
         state.bytes -= text.len() as u64;
         (state.atime, state.ctime) = (now(), now());
         Some((priority, text))

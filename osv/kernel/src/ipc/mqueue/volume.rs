@@ -1,6 +1,5 @@
 //! The file system of queues: one directory, shown by every mount of the type `mqueue`.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +16,8 @@ use crate::fs::{
 use crate::ipc::limits;
 use crate::process::limits::Resource;
 use crate::process::{current_process, current_task};
+use crate::sorted_map::SortedMap;
+use crate::sorting::sort_by;
 use crate::sync::{Once, SpinLock};
 
 const MAGIC: u64 = 0x1980_0202;
@@ -38,7 +39,7 @@ struct Directory {
 
 struct Entries {
     /// By name, each with the number that orders them for `getdents`.
-    queues: BTreeMap<Vec<u8>, (u64, Arc<Queue>)>,
+    queues: SortedMap<Vec<u8>, (u64, Arc<Queue>)>,
     next: u64,
     mode: u16,
     uid: u32,
@@ -52,7 +53,7 @@ pub fn instance() -> Arc<Volume> {
     INSTANCE
         .call_once(|| {
             let entries = Entries {
-                queues: BTreeMap::new(),
+                queues: SortedMap::new(),
                 next: FIRST_COOKIE,
                 mode: 0o1777,
                 uid: 0,
@@ -205,7 +206,7 @@ impl Inode for Directory {
             let rest = entries.queues.iter().filter(|(_, (number, _))| *number >= cookie);
             rest.map(|(name, (number, queue))| (*number, name.clone(), queue.ino)).collect()
         };
-        list.sort_unstable();
+        sort_by(&mut list, |a, b| a.0 < b.0);
         for (number, name, ino) in list {
             if !emit(DirEntry { name: &name, ino, kind: FileType::Regular, next: number + 1 }) {
                 break;

@@ -8,7 +8,6 @@
 mod operate;
 pub mod undo;
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +15,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use super::{Header, Object, Permissions, Table, current_pid, limits, now};
 use crate::errno::{Errno, Result};
 use crate::process::Credentials;
+use crate::sorted_map::SortedMap;
 use crate::sync::SpinLock;
 use operate::Sleeper;
 pub use operate::{Operation, operate};
@@ -43,7 +43,7 @@ pub struct Set {
 struct State {
     semaphores: Vec<Semaphore>,
     /// What each process (or group of them that shares it) gives back to each semaphore at its end.
-    undo: BTreeMap<UndoId, Vec<i16>>,
+    undo: SortedMap<UndoId, Vec<i16>>,
     /// Who waits, the longest waiting first.
     sleepers: Vec<Arc<Sleeper>>,
     operated_at: i64,
@@ -88,7 +88,7 @@ impl Set {
             count,
             state: SpinLock::new(State {
                 semaphores,
-                undo: BTreeMap::new(),
+                undo: SortedMap::new(),
                 sleepers: Vec::new(),
                 operated_at: 0,
                 changed_at: now(),

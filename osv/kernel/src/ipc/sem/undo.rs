@@ -42,7 +42,7 @@ impl UndoList {
             sets.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
             sets.push(Arc::downgrade(set));
         }
-        set.live_state()?.undo.entry(self.id).or_insert(row);
+        set.live_state()?.undo.get_or_insert_with(self.id, || row);
         Ok(self.id)
     }
 }

@@ -155,6 +155,7 @@ impl AddressSpace {
     }
 
     /// Whether new areas are locked (MCL_FUTURE).
+    #[inline(always)]
     pub fn locks_future(&self) -> bool {
         self.areas.read().future.contains(AreaFlags::LOCKED)
     }

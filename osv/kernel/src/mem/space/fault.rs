@@ -178,7 +178,7 @@ impl AddressSpace {
     }
 
     /// Puts a new entry into an empty slot; `false` if another thread was faster.
-    #[inline]
+    #[inline(always)]
     fn fill(&self, slot: &Slot, entry: Entry) -> bool {
         match slot.replace(Entry::EMPTY, entry) {
             Ok(()) => {

@@ -26,6 +26,7 @@ impl<'a> Gather<'a> {
         Gather { space, entries: [Entry::EMPTY; BATCH], count: 0, start: u64::MAX, end: 0 }
     }
 
+    #[inline(always)]
     fn add(&mut self, entry: Entry, addr: u64, len: u64) {
         if self.count == BATCH {
             self.finish();

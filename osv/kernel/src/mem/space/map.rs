@@ -244,6 +244,7 @@ impl AddressSpace {
 }
 
 /// A place for `len` bytes below the stack; above it only if there is none.
+#[inline(always)]
 pub(super) fn find_place(areas: &mut Areas, len: u64, align: u64) -> Result<u64> {
     let top = areas.mmap_top;
     areas

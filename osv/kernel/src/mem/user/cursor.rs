@@ -126,6 +126,7 @@ impl<'a> Source<'a> {
     }
 
     /// As [`Source::pull`]; EFAULT also if not all of `buffer` could be filled.
+    #[inline(always)]
     pub fn pull_exact(&mut self, buffer: &mut [u8]) -> Result<()> {
         if self.pull(buffer)? == buffer.len() { Ok(()) } else { Err(Errno::EFAULT) }
     }

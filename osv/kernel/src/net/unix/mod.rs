@@ -134,6 +134,7 @@ impl Endpoint {
         state.was_connected = true;
     }
 
+    #[inline(always)]
     fn peer(&self) -> Option<Arc<Endpoint>> {
         self.state.lock().peer.clone()
     }
@@ -309,6 +310,7 @@ impl Endpoint {
     }
 
     /// Somebody has taken something out of the channel: whoever fills it may go on.
+    #[inline(always)]
     fn tell_senders(&self) {
         if let Some(peer) = self.peer() {
             peer.pollee.notify(PollEvents::WRITABLE);

@@ -204,7 +204,7 @@ fn limit_size(file: &OpenFile, start: u64, source: &mut Source<'_>, limit: u64) 
 }
 
 /// Changed contents lose their set-id bits.
-#[inline]
+#[inline(always)]
 fn finish(file: &Arc<OpenFile>, result: Result<usize>) -> SysResult {
     if let (Ok(1..), None, Some(place)) = (&result, file.file(), file.path()) {
         super::size::contents_changed(place)?;

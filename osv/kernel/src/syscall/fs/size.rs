@@ -96,7 +96,7 @@ pub(super) fn broken_pipe() {
 }
 
 /// The contents of the file at `place` have changed through a descriptor.
-#[inline]
+#[inline(always)]
 pub(super) fn contents_changed(place: &PathRef) -> Result<()> {
     as_caller(|caller| caller.drop_set_id(place))
 }

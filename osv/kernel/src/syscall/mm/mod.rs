@@ -30,7 +30,7 @@ use crate::mem::space::{AddressSpace, Prot};
 use crate::process::current_process;
 
 /// The caller's address space.
-#[inline]
+#[inline(always)]
 fn space() -> Result<Arc<AddressSpace>> {
     current_process().space()
 }

@@ -1,5 +1,7 @@
 //! The machine's memory map: whatever a boot loader reports, put in order.
 
+use crate::sorting::sort_by;
+
 /// Ranges that a boot loader may report; more are counted in [`MemoryMap::dropped`].
 pub(super) const MAX_REPORTED: usize = 128;
 /// Each border of a reported range can start a new one.
@@ -100,7 +102,7 @@ impl MemoryMap {
         for (pair, region) in borders.chunks_exact_mut(2).zip(reported) {
             pair.copy_from_slice(&[region.start, region.end]);
         }
-        borders.sort_unstable();
+        sort_by(borders, |a, b| a < b);
         self.len = 0;
         for pair in borders.windows(2) {
             let (start, end) = (pair[0], pair[1]);
