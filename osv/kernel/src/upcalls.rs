@@ -6,7 +6,7 @@ use crate::arch::{self, RFLAGS_IF, SyscallTable, TrapFrame, Upcalls, vector, wor
 use crate::drivers::{apic, irq};
 use crate::mem::space::{Access, Fault};
 use crate::mem::{self, layout, stack, tlb};
-use crate::process::signal::fault::{PageFaultCause, on_exception, on_page_fault};
+use crate::process::signal::fault::{PageFaultCause, on_debug, on_exception, on_page_fault};
 use crate::process::{self, rseq, signal};
 use crate::{cpus, dump, panic, sched, syscall};
 
@@ -19,6 +19,7 @@ pub unsafe fn install(has_strace: bool) {
     let upcalls = Upcalls {
         syscalls: Some(syscalls),
         handlers: Some(&syscall::HANDLERS),
+        observed: syscall::observed,
         return_to_program,
         thread_start,
         page_fault,
@@ -30,6 +31,7 @@ pub unsafe fn install(has_strace: bool) {
     // SAFETY:
     // - the caller vouches for it.
     unsafe { arch::install(upcalls) };
+    process::trace::set_tables(syscall::observed_tables());
     panic::set_describe(describe);
     mem::set_low_handler(low_memory);
     irq::set_handler(irq::TIMER, &sched::on_timer_interrupt);
@@ -121,7 +123,11 @@ fn cause(fault: Fault) -> PageFaultCause {
 
 /// An exception that is no page fault: a signal for a program, the end for the kernel.
 fn exception(frame: &mut TrapFrame, number: u8, error: u64) {
-    if frame.from_user() {
+    if frame.from_user() && number == vector::DEBUG {
+        let status = arch::take_debug_status();
+        arch::enable_interrupts();
+        on_debug(frame, status);
+    } else if frame.from_user() {
         arch::enable_interrupts();
         on_exception(frame, number, error);
     } else if let Some(rip) = arch::fixup(frame.rip) {

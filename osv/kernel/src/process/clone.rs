@@ -13,7 +13,7 @@ use super::signal::altstack::AltStack;
 use super::signal::set::Signal;
 use super::structure::{FORKS, NewProcess, Process};
 use super::task::{NewTask, Task};
-use super::{current_task, tree};
+use super::{current_task, trace, tree};
 use crate::arch::{self, TrapFrame};
 use crate::errno::{Errno, Result};
 use crate::fs::{OpenFile, OpenFlags};
@@ -125,7 +125,7 @@ impl Release {
 }
 
 /// Makes a task as `request` says, in the image of the current one, whose complete frame is given. Returns its id.
-pub fn clone(frame: &TrapFrame, request: &Request) -> Result<u32> {
+pub fn clone(frame: &mut TrapFrame, request: &Request) -> Result<u32> {
     request.check()?;
     let parent = current_task();
     check_process_limit(&parent)?;
@@ -163,8 +163,14 @@ pub fn clone(frame: &TrapFrame, request: &Request) -> Result<u32> {
     drop(task);
     thread.start();
     drop(thread);
+    if parent.is_traced() {
+        trace::on_clone(&parent, frame, request, tid);
+    }
     if let Some(release) = release {
         release.wait(&parent);
+        if parent.is_traced() {
+            trace::after_vfork(&parent, frame, tid);
+        }
     }
     Ok(tid)
 }
@@ -303,6 +309,10 @@ fn enter(parent: &Current, task: &Arc<Task>, request: &Request) -> Result<()> {
     }
     drop(signals);
     tree.add_task(Arc::clone(task));
+    if parent.is_traced() {
+        let is_wanted = request.has(linux::CLONE_PTRACE) || trace::clone_event(parent, request).is_some();
+        trace::inherit(&mut tree, task, parent, is_wanted);
+    }
     if request.has(linux::CLONE_THREAD) {
         return Ok(());
     }

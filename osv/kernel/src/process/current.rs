@@ -10,7 +10,7 @@ use core::ops::Deref;
 use super::credentials::Credentials;
 use super::structure::Process;
 use super::task::Task;
-use crate::arch::Context;
+use crate::arch::{Context, are_debug_registers_used};
 use crate::fs::{FdTable, FsContext};
 use crate::sched::{self, Extension};
 use crate::sync::{Borrowed, OwnerCell};
@@ -132,6 +132,9 @@ impl Current {
 unsafe impl Extension for Task {
     fn switch_to(&self, context: &Context, is_space_current: bool) {
         self.note_switch(context);
+        if are_debug_registers_used() {
+            self.load_watch();
+        }
         if !is_space_current {
             self.process().activate_space();
         }

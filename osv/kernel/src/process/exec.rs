@@ -17,7 +17,7 @@ use super::signal::altstack::AltStack;
 use super::stack::{self, Strings};
 use super::structure::{Executable, Process};
 use super::task::Task;
-use super::{Current, current_task, exit, tree};
+use super::{Current, current_task, exit, trace, tree};
 use crate::arch::{self, TrapFrame, fpu, work};
 use crate::errno::{Errno, Result};
 use crate::fs::text::Running;
@@ -229,12 +229,18 @@ pub fn execute(frame: &mut TrapFrame, mut request: Request) -> Result<()> {
             credentials: &task.credentials(),
             limits: &process.limits(),
             personality: process.personality.load(Ordering::Relaxed),
-            has_no_new_privileges: task.has_no_new_privileges.load(Ordering::Relaxed),
+            has_no_new_privileges: task.has_no_new_privileges.load(Ordering::Relaxed)
+                || task.is_traced_by_unprivileged(),
         };
         prepare(&runner, request)?
     };
     exit::become_only_task(&task)?;
+    let (old_tid, number) = (task.tid(), frame.orig_rax);
     replace(task, &process, frame, prepared);
+    if task.is_traced() {
+        frame.orig_rax = number;
+        trace::after_exec(&task, frame, old_tid);
+    }
     Ok(())
 }
 
@@ -280,12 +286,15 @@ fn take_over_pid(task: &Task, process: &Process) {
         return;
     }
     let mut tree = tree::lock();
-    if let Some(task) = tree.remove_task(task.tid()) {
+    let old_tid = task.tid();
+    if let Some(task) = tree.remove_task(old_tid) {
         task.set_tid(process.pid());
         tree.retain_id(process.pid());
         tree.add_task(task);
     }
+    let gone = tree.renumber_tracing(old_tid, process.pid());
     drop(tree);
+    drop(gone);
     process.signals.lock().leader_code = None;
 }
 

@@ -21,6 +21,7 @@ use super::signal::set::{Signal, SignalSet};
 use super::status::ExitStatus;
 use super::structure::Process;
 use super::task::Task;
+use super::trace;
 use super::tree;
 use super::wait;
 use super::{current_task, structure::Signals};
@@ -52,12 +53,15 @@ pub fn exit_group(code: u8) -> ! {
 /// the code of its first task.
 pub fn exit_task(code: u8) -> ! {
     let task = current_task();
+    trace::at_exit(&task, code);
     task.is_exiting.store(true, Ordering::SeqCst);
+    trace::release_tracees(&task);
     release_memory_users(&task);
     release_vfork(&task);
     task.release_sem_undo();
     task.give_up_files();
     task.process().last_uid.store(task.credentials().user.real, Ordering::Relaxed);
+    wait::tell_tracer_of_end(&task, code);
     match leave_process(&task, code) {
         Some(status) => end_process(task.process(), status),
         None => task.retarget(SignalSet::ALL),
@@ -101,7 +105,7 @@ fn leave_process(task: &Current, code: u8) -> Option<ExitStatus> {
             signals.exit = Some(status);
             status
         });
-        (removed, status, stop_without(&mut signals, status.is_some()))
+        (removed, status, stop_without(&mut signals, task, status.is_some()))
     };
     drop(removed);
     process.resumed.wake_all();
@@ -117,9 +121,10 @@ fn remove(tasks: &mut Vec<Arc<Task>>, tid: u32) -> Option<Arc<Task>> {
 }
 
 /// A task that ends instead of stopping may have been the last that a stop waited for.
-fn stop_without(signals: &mut Signals, is_last: bool) -> Option<super::status::ChildEvent> {
+fn stop_without(signals: &mut Signals, task: &Task, is_last: bool) -> Option<super::status::ChildEvent> {
     let signal = signals.stop?;
-    if is_last || signals.stopping == 0 {
+    let has_stopped = task.signals.stopped_for.load(Ordering::Relaxed) == signals.stop_number;
+    if is_last || has_stopped || signals.stopping == 0 {
         return None;
     }
     signals.stopping -= 1;
@@ -148,7 +153,7 @@ fn end_process(process: &Arc<Process>, status: ExitStatus) {
         send_death_signals(&tree, process.pid());
         for child in tree.hand_over_children(process.pid()) {
             if let Some(status) = tree.node(child).and_then(|node| node.status) {
-                reaped.extend(wait::notify_of_end(&mut tree, child, status));
+                reaped.extend(wait::announce_end(&mut tree, child, status));
             }
         }
         hang_up_orphans(&tree, process);
@@ -156,7 +161,7 @@ fn end_process(process: &Arc<Process>, status: ExitStatus) {
             node.status = Some(status);
         }
         process.has_ended.store(true, Ordering::SeqCst);
-        reaped.extend(wait::notify_of_end(&mut tree, process.pid(), status));
+        reaped.extend(wait::announce_end(&mut tree, process.pid(), status));
     }
     process.exit_events().notify(PollEvents::READABLE);
     drop(reaped);

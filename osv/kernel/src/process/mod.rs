@@ -38,6 +38,7 @@ pub mod status;
 mod structure;
 mod task;
 pub mod timers;
+pub mod trace;
 pub mod tree;
 pub mod vdso;
 pub mod wait;

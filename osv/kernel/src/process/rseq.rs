@@ -98,6 +98,12 @@ impl Task {
         if self.rseq_signature.load(Ordering::Relaxed) == signature { Ok(()) } else { Err(Errno::EPERM) }
     }
 
+    /// Where it has registered the structure, or 0, and with which signature.
+    pub fn rseq_registration(&self) -> (u64, u32) {
+        let address = self.rseq.load(Ordering::Relaxed);
+        (address, if address == 0 { 0 } else { self.rseq_signature.load(Ordering::Relaxed) })
+    }
+
     /// The program's memory is another one now.
     pub(super) fn forget_rseq(&self) {
         self.rseq.store(0, Ordering::Relaxed);

@@ -27,6 +27,8 @@ pub enum ChildEvent {
     Stopped(Signal),
     /// It goes on.
     Continued,
+    /// It has stopped for its tracer: a signal's number, and an event above it.
+    Trapped(u32),
 }
 
 impl ExitStatus {
@@ -52,6 +54,7 @@ impl ChildEvent {
             ChildEvent::Ended(ExitStatus::Killed { signal, has_core }) => signal.number() | (has_core as u32) << 7,
             ChildEvent::Stopped(signal) => 0x7f | signal.number() << 8,
             ChildEvent::Continued => 0xffff,
+            ChildEvent::Trapped(code) => 0x7f | code << 8,
         }
     }
 
@@ -63,6 +66,7 @@ impl ChildEvent {
             ChildEvent::Ended(ExitStatus::Killed { signal, has_core: true }) => (linux::CLD_DUMPED, signal.number()),
             ChildEvent::Stopped(signal) => (linux::CLD_STOPPED, signal.number()),
             ChildEvent::Continued => (linux::CLD_CONTINUED, Signal::SIGCONT.number()),
+            ChildEvent::Trapped(code) => (linux::CLD_TRAPPED, code),
         };
         (code as i32, status as i32)
     }

@@ -82,6 +82,8 @@ pub(super) struct Signals {
     pub(super) tasks: Vec<Arc<Task>>,
     /// Set while it is stopped or stopping, to the signal that did it.
     pub(super) stop: Option<Signal>,
+    /// The number of that stop.
+    pub(super) stop_number: u32,
     /// How many tasks have yet to stop.
     pub(super) stopping: usize,
     /// What `wait` with WUNTRACED or WCONTINUED has not reported yet.
@@ -139,6 +141,7 @@ impl Process {
                 actions: new.actions,
                 tasks: Vec::new(),
                 stop: None,
+                stop_number: 0,
                 stopping: 0,
                 unreported: None,
                 announcement: None,

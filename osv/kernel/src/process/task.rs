@@ -11,6 +11,7 @@ use super::signal::fault::Fault;
 use super::signal::queue::Queue;
 use super::signal::set::SignalSet;
 use super::structure::Process;
+use super::trace::Tracing;
 use crate::arch::TrapFrame;
 use crate::fs::{FdTable, FsContext};
 use crate::ipc::sem::undo::UndoList;
@@ -70,6 +71,8 @@ pub struct Task {
     /// What filters its system calls.
     pub(super) seccomp: SpinLock<Mode>,
     pub(super) minor_faults: AtomicU64,
+    /// Who traces it.
+    pub(super) trace: Tracing,
     /// How its time was divided when somebody last asked.
     pub(super) division: SpinLock<Division, IrqOff>,
 }
@@ -83,6 +86,8 @@ pub(super) struct TaskSignals {
     pub(super) saved_mask: SpinLock<Option<SignalSet>>,
     pub(super) pending: SpinLock<Queue, IrqOff>,
     pub(super) alt_stack: SpinLock<AltStack>,
+    /// The stop of its process, by number, that it has stopped for.
+    pub(super) stopped_for: AtomicU32,
     /// SIGKILL, or the end of the process, has reached the task.
     pub(super) is_killed: AtomicBool,
     pub(super) last_fault: SpinLock<Fault>,
@@ -112,6 +117,7 @@ impl Task {
                 saved_mask: SpinLock::new(None),
                 pending: SpinLock::new(Queue::new()),
                 alt_stack: SpinLock::new(new.alt_stack),
+                stopped_for: AtomicU32::new(0),
                 is_killed: AtomicBool::new(false),
                 last_fault: SpinLock::new(Fault::default()),
             },
@@ -139,6 +145,7 @@ impl Task {
             io_priority: AtomicU32::new(0),
             seccomp: SpinLock::new(Mode::Disabled),
             minor_faults: AtomicU64::new(0),
+            trace: Tracing::default(),
             division: SpinLock::new(Division::default()),
         }
     }

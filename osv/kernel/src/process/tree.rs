@@ -34,6 +34,18 @@ pub(super) struct Tree {
     tasks: SortedMap<u32, Arc<Task>>,
     nodes: SortedMap<u32, Node>,
     groups: SortedMap<u32, Group>,
+    /// By the numbers of the tasks, which are kept as long as they stand here.
+    tracees: SortedMap<u32, Tracee>,
+}
+
+/// A task that another one traces.
+pub(super) struct Tracee {
+    pub(super) task: Arc<Task>,
+    /// The tracer's process, and itself.
+    pub(super) tracer: u32,
+    pub(super) tracer_tid: u32,
+    /// Set when the task, which is not the first of its process, has ended and waits for its tracer.
+    pub(super) status: Option<ExitStatus>,
 }
 
 /// A process in the tree.
@@ -71,6 +83,7 @@ impl Tree {
             tasks: SortedMap::new(),
             nodes: SortedMap::new(),
             groups: SortedMap::new(),
+            tracees: SortedMap::new(),
         }
     }
 
@@ -124,6 +137,58 @@ impl Tree {
         Some(task)
     }
 
+    /// Enters a task that is traced.
+    pub(super) fn add_tracee(&mut self, tid: u32, tracee: Tracee) {
+        self.retain_id(tid);
+        self.tracees.insert(tid, tracee);
+    }
+
+    /// Takes a task out that is traced no longer.
+    pub(super) fn remove_tracee(&mut self, tid: u32) -> Option<Tracee> {
+        if self.tracees.is_empty() {
+            return None;
+        }
+        let tracee = self.tracees.remove(&tid)?;
+        self.release_id(tid);
+        Some(tracee)
+    }
+
+    /// The entry of a task that is traced.
+    pub(super) fn tracee_mut(&mut self, tid: u32) -> Option<&mut Tracee> {
+        self.tracees.get_mut(&tid)
+    }
+
+    /// The process that traces the task.
+    pub(super) fn tracer_of(&self, tid: u32) -> Option<u32> {
+        if self.tracees.is_empty() {
+            return None;
+        }
+        self.tracees.get(&tid).map(|tracee| tracee.tracer)
+    }
+
+    /// The tasks that a process traces, or one task of it.
+    pub(super) fn tracees(&self, tracer: u32, tracer_tid: Option<u32>) -> impl Iterator<Item = &Tracee> {
+        let is_own =
+            move |tracee: &&Tracee| tracee.tracer == tracer && tracer_tid.is_none_or(|tid| tracee.tracer_tid == tid);
+        self.tracees.values().filter(is_own)
+    }
+
+    /// The number `from` of a task that traces or is traced has become `to`.
+    pub(super) fn renumber_tracing(&mut self, from: u32, to: u32) -> Option<Tracee> {
+        let old = self.remove_tracee(to);
+        if let Some(tracee) = self.remove_tracee(from) {
+            self.add_tracee(to, tracee);
+        }
+        let tracees: Vec<u32> = self.tracees.keys().copied().collect();
+        for tid in tracees {
+            if let Some(tracee) = self.tracees.get_mut(&tid).filter(|tracee| tracee.tracer_tid == from) {
+                tracee.tracer_tid = to;
+                tracee.task.set_tracer_tid(to);
+            }
+        }
+        old
+    }
+
     /// The task with this number.
     pub(super) fn task(&self, tid: u32) -> Option<&Arc<Task>> {
         self.tasks.get(&tid)
@@ -150,6 +215,8 @@ impl Tree {
     /// Takes a process out that has ended; its number becomes free.
     pub(super) fn remove_process(&mut self, pid: u32) -> Option<Arc<Process>> {
         let node = self.nodes.remove(&pid)?;
+        // The task's last reference may be this one, but not that of its process, which the caller drops.
+        drop(self.remove_tracee(pid));
         let parent = node.process.parent_pid();
         if let Some(parent) = self.nodes.get_mut(&parent) {
             remove(&mut parent.children, pid);

@@ -14,6 +14,7 @@ mod futex;
 mod ipc;
 mod mm;
 mod net;
+mod observe;
 mod process;
 mod signal;
 mod table;
@@ -26,6 +27,7 @@ use crate::arch::{HandlerTable, SyscallEntry, SyscallHandler, SyscallTable, Trap
 use crate::errno::{Errno, Result};
 use crate::{info, warn};
 
+pub use observe::{observed, tables as observed_tables};
 pub use args::{Argument, Fd, Framed, Handler};
 pub use table::{CALLS, HANDLERS, TABLE};
 pub use trace::traced_table;

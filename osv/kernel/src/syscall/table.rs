@@ -113,7 +113,7 @@ syscalls! {
     98 getrusage(who, usage) => process::getrusage;
     99 sysinfo(info) => process::sysinfo;
     100 times(buffer) => process::times;
-    101 ptrace: refused ENOSYS "no tracing of programs by programs: osv run --strace, --gdb";
+    101 ptrace(request, pid, address, data) => process::ptrace;
     102 getuid() => process::getuid;
     103 syslog(command, buffer, len) => process::syslog;
     104 getgid() => process::getgid;

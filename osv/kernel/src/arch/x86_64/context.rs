@@ -114,6 +114,15 @@ impl Context {
         self.syscalls.store(ptr::from_ref(table).cast_mut(), Relaxed);
     }
 
+    /// The current frame, somewhere in a system call: every register is loaded from it when the program goes on.
+    ///
+    /// What a system call leaves to the kernel gets the values that Linux shows.
+    pub fn complete(&self, frame: &mut TrapFrame) {
+        frame.rcx = frame.rip;
+        frame.r11 = frame.rflags;
+        self.work.fetch_or(work::FRAME_REWRITTEN, Relaxed);
+    }
+
     /// Has its program's system calls handled as those of the current program.
     pub fn inherit_syscalls(&self) {
         // SAFETY:
@@ -298,6 +307,14 @@ unsafe extern "C" fn context_start() {
         upcalls = sym UPCALLS,
         thread_start = const offset_of!(Upcalls, thread_start),
     )
+}
+
+/// A copy of the registers with which the current program entered the kernel; of those that system calls leave alone, what
+/// is known.
+pub fn last_frame() -> TrapFrame {
+    // SAFETY:
+    // - in the kernel on a CPU that is up there is a current context, and the top of a program's kernel stack is a frame.
+    unsafe { (*percpu::current()).frame().clone() }
 }
 
 /// The FS base of the current program.

@@ -6,6 +6,7 @@
 //! a program hands back there is checked, so that loading it cannot fault.
 
 use alloc::alloc::{Layout, alloc_zeroed, dealloc};
+use alloc::vec::Vec;
 use core::arch::asm;
 use core::ptr::NonNull;
 use core::slice;
@@ -136,9 +137,14 @@ impl ExtendedState {
 
     /// Takes over what a program left on its stack, with all that could make the CPU fault taken out.
     fn take(&mut self, from: &[u8]) -> Result<()> {
+        self.take_image(from, features().xsave && is_extended(from))
+    }
+
+    /// Takes over an image, with all that could make the CPU fault taken out: the legacy area, and if it is `full` what XSAVE
+    /// writes behind it.
+    fn take_image(&mut self, from: &[u8], full: bool) -> Result<()> {
         let features = features();
         let legacy = from.get(..LEGACY_SIZE).ok_or(Errno::EFAULT)?;
-        let full = features.xsave && is_extended(from);
         self.reset();
         let bytes = self.bytes();
         if full {
@@ -242,6 +248,45 @@ pub fn load_from_signal(frame: &mut TrapFrame, from: Option<&[u8]>) -> Result<()
 /// Resets the current program's extended state and the xmm registers of `frame`: for execve.
 pub fn reset(frame: &mut TrapFrame) {
     current().with_extended(frame, ExtendedState::reset);
+}
+
+/// The current program's extended state, xmm registers from `frame`, as debuggers see it (NT_X86_XSTATE). Its first 512
+/// bytes are `struct user_fpregs_struct`.
+///
+/// # Errors
+/// ENOMEM.
+pub fn save_for_debugger(frame: &mut TrapFrame) -> Result<Vec<u8>> {
+    let size = features().xsave_size;
+    let mut image = Vec::new();
+    image.try_reserve_exact(size).map_err(|_| Errno::ENOMEM)?;
+    current().with_extended(frame, |state| image.extend_from_slice(state.bytes()));
+    image.resize(size, 0);
+    image[SOFTWARE..LEGACY_SIZE].fill(0);
+    put(&mut image, SOFTWARE, &features().xcr0.to_le_bytes());
+    Ok(image)
+}
+
+/// Loads the current program's extended state, xmm registers into `frame`, from an image that [`save_for_debugger`] made and
+/// [`check_image`] has passed since.
+pub fn load_from_debugger(frame: &mut TrapFrame, image: &[u8]) {
+    current().with_extended(frame, |state| state.take_image(image, features().xsave));
+}
+
+/// EINVAL for an image, or its first 512 bytes, that a debugger may not set.
+pub fn check_image(image: &[u8]) -> Result<()> {
+    let features = features();
+    let is_sound = get_u32(image, MXCSR) & !features.mxcsr_mask == 0
+        && get_u64(image, XSTATE_BV) & !features.xcr0 == 0
+        && image.get(XSTATE_BV + 8..HEADER_END).is_none_or(|rest| rest.iter().all(|&byte| byte == 0));
+    if is_sound { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+/// Makes an image, whose first 512 bytes a debugger has set, one in which they count.
+pub fn use_legacy_area(image: &mut [u8]) {
+    if image.len() > XSTATE_BV {
+        let present = get_u64(image, XSTATE_BV) | 0b11;
+        put(image, XSTATE_BV, &present.to_le_bytes());
+    }
 }
 
 fn current() -> &'static super::Context {

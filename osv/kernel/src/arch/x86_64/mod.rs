@@ -10,6 +10,7 @@
 //! | `layout` | the address space |
 //! | `cpu`, `irq`, `features`, `segment`, `power` | single instructions and what the CPU has |
 //! | `percpu`, `descriptors` | a CPU's own data, tables and stacks |
+//! | `debug` | what debuggers have a CPU watch |
 //! | `frame`, `trap`, `syscall`, `vector` | the ways into the kernel and back |
 //! | `upcalls` | what this floor calls above |
 //! | `context`, `fpu` | threads: switching, extended state |
@@ -18,6 +19,7 @@
 mod boot;
 mod context;
 mod cpu;
+mod debug;
 mod descriptors;
 mod entry;
 mod features;
@@ -45,14 +47,15 @@ pub use boot::{
     BootError, BootInfo, Handoff, MemoryKind, MemoryMap, MemoryRegion, Module, Physical, parse_linux, parse_multiboot1,
     parse_multiboot2, parse_pvh,
 };
-pub use context::{Context, fs_base, gs_base, set_current, set_fs_base, set_gs_base, switch, work};
+pub use context::{Context, fs_base, gs_base, last_frame, set_current, set_fs_base, set_gs_base, switch, work};
 pub use cpu::*;
+pub use debug::*;
 pub use features::{Features, features};
 pub use frame::TrapFrame;
 pub use irq::IrqGuard;
 pub use memory::{copy_page, zero_page};
 pub use percpu::{MAX_CPUS, apic_id, cpu_id, current, set_slot, slot};
-pub use syscall::{call_handler, enter_program};
+pub use syscall::{call_handler, call_observed, enter_program};
 pub use upcalls::{
     HandlerTable, SYSCALL_COUNT, SyscallEntry, SyscallHandler, SyscallTable, Upcalls, install, syscall_table,
 };

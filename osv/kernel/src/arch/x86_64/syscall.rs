@@ -172,6 +172,39 @@ pub extern "win64" fn call_handler(frame: &mut TrapFrame) -> u64 {
     )
 }
 
+/// The entry, for all numbers, of a program that somebody observes ([`Upcalls::observed`]): completes the frame before, and
+/// all registers are loaded from it after.
+#[unsafe(naked)]
+pub extern "win64" fn call_observed(frame: &mut TrapFrame) -> u64 {
+    naked_asm!(
+        save_kept_registers!("rcx"),
+        "mov rax, [rcx + {rip}]",
+        "mov [rcx + {rcx_}], rax",
+        "mov rax, [rcx + {rflags}]",
+        "mov [rcx + {r11}], rax",
+        "mov qword ptr [rcx + {rax_}], {no_such_call}",
+        "mov qword ptr [rcx + {cs}], {code}",
+        "mov qword ptr [rcx + {ss}], {data}",
+        "push rcx",
+        "mov rdi, rcx",
+        "call [rip + {upcalls} + {observed}]",
+        "pop rcx",
+        "mov rdx, gs:[{current}]",
+        "lock or dword ptr [rdx + {work}], {rewritten}",
+        "ret",
+        upcalls = sym UPCALLS,
+        observed = const offset_of!(Upcalls, observed),
+        current = const percpu::CURRENT,
+        work = const WORK,
+        rewritten = const work::FRAME_REWRITTEN,
+        no_such_call = const -(linux_raw_sys::errno::ENOSYS as i32),
+        code = const CODE_SELECTOR, data = const DATA_SELECTOR,
+        rip = const RIP, rflags = const RFLAGS, rcx_ = const RCX, r11 = const R11, rax_ = const RAX, cs = const CS,
+        ss = const SS,
+        rbx = const RBX, rbp = const RBP, r12 = const R12, r13 = const R13, r14 = const R14, r15 = const R15,
+    )
+}
+
 /// Makes an entry `$name` for a table of system calls that asks `$check` first: that returns the entry that is to go on,
 /// with all the caller's registers where they were, or none, and then RAX in the frame is what the call returns.
 #[macro_export]

@@ -37,6 +37,9 @@ pub struct Upcalls {
     pub syscalls: Option<&'static SyscallTable>,
     /// What [`call_handler`](super::syscall::call_handler) calls.
     pub handlers: Option<&'static HandlerTable>,
+    /// Calls what the frame's number, which may be any, says: the handler of all calls in a table of [`call_observed`](super::syscall::call_observed). As
+    /// for `handlers`, but with a frame that is complete, and loaded as a whole.
+    pub observed: SyscallHandler,
     /// The way back to a program found bits in its context's `work`. Called with interrupts off, with a complete
     /// frame, again and again until `work` is zero: each call must clear what it has handled. It may turn
     /// interrupts on, sleep, and rewrite the frame.
@@ -63,6 +66,7 @@ impl Upcalls {
         // Assembly reads the two without a check: there are no programs before they are there.
         syscalls: None,
         handlers: None,
+        observed: no_call,
         return_to_program: no_work,
         thread_start: no_thread_start,
         page_fault: no_page_fault,
@@ -103,6 +107,10 @@ pub(super) fn get() -> &'static Upcalls {
 /// The table of system calls that a program starts with, once there is one.
 pub fn syscall_table() -> Option<&'static SyscallTable> {
     get().syscalls
+}
+
+extern "C" fn no_call(_: &mut TrapFrame) -> u64 {
+    u64::MAX
 }
 
 extern "C" fn no_work(frame: &mut TrapFrame) {

@@ -1,4 +1,5 @@
-//! `/proc/PID/mem`: the memory of a process as a file whose positions are addresses.
+//! `/proc/PID/mem`: the memory of a process as a file whose positions are addresses. It is a debugger's way in: what the
+//! program may not read or write itself counts for nothing, but for writes that others would see.
 
 use alloc::sync::Arc;
 
@@ -47,11 +48,11 @@ impl File for OpenMemory {
     }
 
     fn read_at(&self, offset: u64, dst: &mut Dest<'_>) -> Result<usize> {
-        self.0.read_remote(offset, dst).map_err(|_| Errno::EIO)
+        self.0.peek(offset, dst).map_err(|_| Errno::EIO)
     }
 
     fn write_at(&self, offset: u64, src: &mut Source<'_>) -> Result<usize> {
-        self.0.write_remote(offset, src).map_err(|_| Errno::EIO)
+        self.0.poke(offset, src).map_err(|_| Errno::EIO)
     }
 
     fn seek(&self, from: SeekFrom, current: u64) -> Result<u64> {

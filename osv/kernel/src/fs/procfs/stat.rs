@@ -12,6 +12,9 @@ const PAGE: u64 = 4096;
 /// What a process does, as one letter and one word.
 pub(super) fn state(subject: &Subject) -> (char, &'static str) {
     let Ok(task) = subject.task() else { return ('Z', "zombie") };
+    if task.is_in_trace_stop() {
+        return ('t', "tracing stop");
+    }
     if subject.process.is_stopped() {
         return ('T', "stopped");
     }

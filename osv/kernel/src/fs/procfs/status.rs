@@ -22,7 +22,8 @@ pub(super) fn status(subject: &Subject, out: &mut Text) -> Result<()> {
         writeln!(out, "Umask:\t{:04o}", fs.umask());
     }
     write!(out, "State:\t{letter} ({word})\nTgid:\t{}\nNgid:\t0\nPid:\t{}\n", process.pid(), subject.id());
-    write!(out, "PPid:\t{}\nTracerPid:\t0\n", process.parent_pid());
+    let tracer = task.as_ref().map_or(0, |task| task.tracer_tid());
+    write!(out, "PPid:\t{}\nTracerPid:\t{tracer}\n", process.parent_pid());
     let credentials = task.as_ref().map(|task| task.credentials());
     if let Some(credentials) = &credentials {
         ids(credentials, out);

@@ -151,6 +151,27 @@ impl AddressSpace {
         if !is_allowed {
             return Err(Fault::Forbidden);
         }
+        self.bring_in(area, page, access)
+    }
+
+    /// As [`AddressSpace::handle_fault`], for a debugger: it reads what is mapped without any right, and writes what is only read,
+    /// which gets the page a copy of its own. What others would see stays forbidden.
+    pub(super) fn force_fault(&self, addr: u64, access: Access) -> Result<(), Fault> {
+        match self.handle_fault(addr, access) {
+            Err(Fault::Forbidden) => {}
+            outcome => return outcome,
+        }
+        let page = addr & !(PAGE - 1);
+        let areas = self.areas.read();
+        let area = areas.vmas.find(page).ok_or(Fault::NotMapped)?;
+        if access == Access::Write && area.is_shared() {
+            return Err(Fault::Forbidden);
+        }
+        self.bring_in(area, page, access)
+    }
+
+    /// Gives `page` what `access` needs but for the right to it. The areas' lock is held.
+    fn bring_in(&self, area: &Area, page: u64, access: Access) -> Result<(), Fault> {
         if self.try_big_page(area, page, access)? {
             return Ok(());
         }

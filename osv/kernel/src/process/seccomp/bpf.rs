@@ -100,6 +100,11 @@ impl Program {
         }
     }
 
+    /// Its instructions.
+    pub fn instructions(&self) -> &[Instruction] {
+        &self.0
+    }
+
     /// How many instructions it has.
     pub fn instruction_count(&self) -> usize {
         self.0.len()

@@ -21,8 +21,8 @@ use super::signal::send;
 use super::signal::set::Signal;
 use super::status::ExitStatus;
 use super::task::Task;
-use super::{current_task, exit};
-use crate::arch::{SyscallTable, TrapFrame};
+use super::{current_task, exit, trace};
+use crate::arch::TrapFrame;
 use crate::errno::{Errno, Result};
 use crate::log;
 
@@ -124,6 +124,13 @@ impl Mode {
         }
     }
 
+    /// The instructions of the filter `index`, the oldest being 0. ENOENT if there is none, EINVAL if there are no filters.
+    pub fn instructions(&self, index: usize) -> Result<&[Instruction]> {
+        let Mode::Filtered(newest) = self else { return Err(Errno::EINVAL) };
+        let from_newest = newest.chain().count().checked_sub(index + 1).ok_or(Errno::ENOENT)?;
+        newest.chain().nth(from_newest).map(|filter| filter.program.instructions()).ok_or(Errno::ENOENT)
+    }
+
     fn newest(&self) -> Option<&Arc<Filter>> {
         match self {
             Mode::Filtered(filter) => Some(filter),
@@ -149,12 +156,10 @@ impl Task {
         self.seccomp.lock().clone()
     }
 
-    fn set_seccomp(&self, mode: Mode, table: &'static SyscallTable) {
+    fn set_seccomp(&self, mode: Mode) {
         let old = core::mem::replace(&mut *self.seccomp.lock(), mode);
         drop(old);
-        if let Some(thread) = self.thread() {
-            thread.context.set_syscalls(table);
-        }
+        self.update_syscalls();
     }
 
     /// A new task is bound by what binds its parent.
@@ -164,12 +169,12 @@ impl Task {
 }
 
 /// Strict mode for the current task. EINVAL if it has filters.
-pub fn set_strict(table: &'static SyscallTable) -> Result<()> {
+pub fn set_strict() -> Result<()> {
     let task = current_task();
     if matches!(task.seccomp(), Mode::Filtered(_)) {
         return Err(Errno::EINVAL);
     }
-    task.set_seccomp(Mode::Strict, table);
+    task.set_seccomp(Mode::Strict);
     Ok(())
 }
 
@@ -188,7 +193,7 @@ pub struct NewFilter {
 ///
 /// # Errors
 /// EACCES for those who could fool a set-user-ID program; EINVAL for a program that is none; ENOMEM if it is too much.
-pub fn add_filter(new: NewFilter, table: &'static SyscallTable) -> Result<Option<u32>> {
+pub fn add_filter(new: NewFilter) -> Result<Option<u32>> {
     let task = current_task();
     let credentials = task.credentials();
     let program = Program::new(new.instructions)?;
@@ -211,9 +216,9 @@ pub fn add_filter(new: NewFilter, table: &'static SyscallTable) -> Result<Option
     let filter = Arc::new(Filter { program, logs: new.logs, older: old.newest().cloned(), total });
     for other in &others {
         other.has_no_new_privileges.fetch_or(has_no_new_privileges, Ordering::Relaxed);
-        other.set_seccomp(Mode::Filtered(Arc::clone(&filter)), table);
+        other.set_seccomp(Mode::Filtered(Arc::clone(&filter)));
     }
-    task.set_seccomp(Mode::Filtered(filter), table);
+    task.set_seccomp(Mode::Filtered(filter));
     Ok(None)
 }
 
@@ -223,8 +228,9 @@ fn others_of(task: &Task) -> Vec<Arc<Task>> {
     tasks
 }
 
-/// What becomes of the call that the current task makes: `None` if it is made, else what it returns.
-pub fn judge(frame: &TrapFrame) -> Option<u64> {
+/// What becomes of the call that the current task makes: `None` if it is made, else what it returns. A tracer can be asked only
+/// if the frame `is_complete`.
+pub fn judge(frame: &mut TrapFrame, is_complete: bool) -> Option<u64> {
     let task = current_task();
     match task.seccomp() {
         Mode::Disabled => None,
@@ -232,10 +238,23 @@ pub fn judge(frame: &TrapFrame) -> Option<u64> {
         Mode::Strict => end_thread(Signal::SIGKILL),
         Mode::Filtered(filter) => {
             let (verdict, logs) = filter.judge(&data_of(frame));
-            drop(filter);
-            enforce(frame, verdict, logs)
+            if verdict & action::MASK != action::TRACE || !is_complete {
+                drop(filter);
+                return enforce(frame, verdict, logs);
+            }
+            match trace::seccomp_event(frame, verdict & !action::MASK) {
+                None => Some(Errno::ENOSYS.to_rax()),
+                Some(false) => Some(frame.rax),
+                Some(true) => judge_again(frame, &filter),
+            }
         }
     }
+}
+
+/// The tracer may have made another call of it: the filters are asked again, and now it is made if they leave it to the tracer.
+fn judge_again(frame: &TrapFrame, filter: &Filter) -> Option<u64> {
+    let (verdict, logs) = filter.judge(&data_of(frame));
+    if verdict & action::MASK == action::TRACE { None } else { enforce(frame, verdict, logs) }
 }
 
 fn data_of(frame: &TrapFrame) -> [u32; DATA_WORDS] {

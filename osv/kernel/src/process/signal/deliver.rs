@@ -12,6 +12,7 @@ use crate::arch::{TrapFrame, work};
 use crate::errno::Errno;
 use crate::process::status::{ChildEvent, ExitStatus};
 use crate::process::task::Task;
+use crate::process::trace::{self, Trap};
 use crate::process::{Current, current_task, exit, rseq, session, wait};
 use crate::sched;
 
@@ -26,8 +27,10 @@ enum Next {
     End,
     /// The process is to stop, or is stopped.
     Stop,
+    /// A traced task is to stop for its tracer.
+    Trap(Trap),
     /// A signal came out of a queue.
-    Signal(Signal, SignalInfo, Action),
+    Signal(Signal, SignalInfo),
     /// The parent is to be told of a change.
     Announce(ChildEvent),
 }
@@ -44,7 +47,15 @@ pub fn deliver(frame: &mut TrapFrame) {
             Next::End => exit::exit_task(0),
             Next::Stop => stop_until_resumed(&task),
             Next::Announce(event) => wait::notify_parent(task.process(), event),
-            Next::Signal(signal, info, action) => has_handler |= handle(&task, frame, signal, info, action),
+            Next::Trap(trap) => {
+                announce(&task, count_stop(&task));
+                trace::trap(&task, frame, trap);
+            }
+            Next::Signal(signal, info) => {
+                if let Some((signal, info)) = trace::offer(&task, frame, signal, info) {
+                    has_handler |= handle(&task, frame, signal, info);
+                }
+            }
         }
     }
     if !has_handler {
@@ -61,22 +72,29 @@ fn next(task: &Current) -> Next {
     if let Some(event) = signals.announcement.take() {
         return Next::Announce(event);
     }
-    if signals.stop.is_some() {
+    if task.is_traced() {
+        if let Some(trap) = trace::pending_trap(task, &signals) {
+            return Next::Trap(trap);
+        }
+    } else if signals.stop.is_some() {
         return Next::Stop;
     }
     drop(signals);
     match dequeue(task, !task.blocked()) {
-        Some((signal, info)) => {
-            let signals = task.process().signals.lock();
-            let mut actions = signals.actions.lock();
-            let action = *actions.get(signal);
-            if action.is_handler() && action.has(linux::SA_RESETHAND) {
-                actions.reset(signal);
-            }
-            Next::Signal(signal, info, action)
-        }
+        Some((signal, info)) => Next::Signal(signal, info),
         None => Next::Done,
     }
+}
+
+/// What the process does about `signal`, which is about to be delivered.
+fn take_action(task: &Current, signal: Signal) -> Action {
+    let signals = task.process().signals.lock();
+    let mut actions = signals.actions.lock();
+    let action = *actions.get(signal);
+    if action.is_handler() && action.has(linux::SA_RESETHAND) {
+        actions.reset(signal);
+    }
+    action
 }
 
 /// Takes the first signal of `wanted` out of the task's queue or the process'. Faults come first, and the task's own
@@ -92,8 +110,9 @@ pub(super) fn dequeue(task: &Task, wanted: SignalSet) -> Option<(Signal, SignalI
     Some((signal, info))
 }
 
-/// Does what `action` says. Returns whether the program continues in a handler.
-fn handle(task: &Current, frame: &mut TrapFrame, signal: Signal, info: SignalInfo, action: Action) -> bool {
+/// Does what the process wants to be done. Returns whether the program continues in a handler.
+fn handle(task: &Current, frame: &mut TrapFrame, signal: Signal, info: SignalInfo) -> bool {
+    let action = take_action(task, signal);
     match action.handler {
         SIG_IGN => false,
         SIG_DFL => {
@@ -134,10 +153,18 @@ fn begin_stop(task: &Current, signal: Signal) {
     let mut signals = process.signals.lock();
     // A SIGCONT may have come since the signal was taken out of its queue; it has been discarded then, too late to
     // undo the stop, which Linux accepts as well.
-    if signals.exit.is_some() || signals.stop.is_some() {
+    if signals.exit.is_some() {
+        return;
+    }
+    if signals.stop.is_some() {
+        if task.is_traced() {
+            signals.stop = Some(signal);
+            trace::on_new_stop(&signals);
+        }
         return;
     }
     signals.stop = Some(signal);
+    signals.stop_number += 1;
     signals.stopping = signals.tasks.iter().filter(|task| !task.is_exiting()).count();
     for other in &signals.tasks {
         send::interrupt(other);
@@ -147,27 +174,40 @@ fn begin_stop(task: &Current, signal: Signal) {
 /// Sleeps until the process goes on or ends. The last task to stop tells the parent.
 fn stop_until_resumed(task: &Current) {
     let process = task.process();
-    let announced = {
-        let mut signals = process.signals.lock();
-        let Some(signal) = signals.stop else { return };
-        signals.stopping = signals.stopping.saturating_sub(1);
-        (signals.stopping == 0).then(|| {
-            let event = ChildEvent::Stopped(signal);
-            signals.unreported = Some(event);
-            event
-        })
-    };
-    if let Some(event) = announced {
-        wait::notify_parent(process, event);
-    }
+    announce(task, count_stop(task));
     process.resumed.wait_until(|| {
-        let may_go_on = process.signals.lock().stop.is_none() || task.signals.is_killed.load(Ordering::SeqCst);
+        let may_go_on = process.signals.lock().stop.is_none()
+            || task.is_traced()
+            || task.signals.is_killed.load(Ordering::SeqCst);
         may_go_on.then_some(())
     });
 }
 
+/// The task stops with its process: once for each stop. What the parent is to be told if it is the last to do so.
+fn count_stop(task: &Current) -> Option<ChildEvent> {
+    let mut signals = task.process().signals.lock();
+    let signal = signals.stop?;
+    if task.signals.stopped_for.swap(signals.stop_number, Ordering::Relaxed) == signals.stop_number {
+        return None;
+    }
+    signals.stopping = signals.stopping.saturating_sub(1);
+    if signals.stopping != 0 {
+        return None;
+    }
+    let event = ChildEvent::Stopped(signal);
+    signals.unreported = Some(event);
+    Some(event)
+}
+
+fn announce(task: &Current, event: Option<ChildEvent>) {
+    if let Some(event) = event {
+        wait::notify_parent(task.process(), event);
+    }
+}
+
 fn call_handler(task: &Current, frame: &mut TrapFrame, signal: Signal, info: &SignalInfo, action: &Action) -> bool {
     rseq::resume(frame);
+    let is_stepping = trace::before_handler(task, frame);
     let saved = task.signals.saved_mask.lock().take();
     let blocked = task.blocked();
     if signal_frame::push(task, frame, signal, info, action, saved.unwrap_or(blocked)).is_err() {
@@ -181,15 +221,16 @@ fn call_handler(task: &Current, frame: &mut TrapFrame, signal: Signal, info: &Si
     let new = (blocked | SignalSet(action.mask) | deferred).blockable();
     task.set_blocked(new);
     task.retarget(new.without(blocked));
+    if is_stepping {
+        trace::in_handler(task, frame);
+    }
     true
 }
 
-/// The restart code that the interrupted system call returned, if the frame is one of a system call.
-///
-/// The `syscall` instruction leaves its successor's address in RCX and the flags in R11, which no other frame can be
-/// expected to have together with a restart code.
+/// The restart code that the interrupted system call returned, if the frame is one of a system call; as on Linux a tracer says
+/// that it is none by a negative number.
 fn restart_code(frame: &TrapFrame) -> Option<Errno> {
-    if frame.orig_rax == u64::MAX || frame.rcx != frame.rip || frame.r11 != frame.rflags {
+    if (frame.orig_rax as i32) < 0 {
         return None;
     }
     [Errno::ERESTARTSYS, Errno::ERESTARTNOINTR, Errno::ERESTARTNOHAND, Errno::ERESTART_RESTARTBLOCK]

@@ -5,11 +5,12 @@ use linux_raw_sys::general as linux;
 use super::info::SignalInfo;
 use super::send;
 use super::set::Signal;
-use crate::arch::{TrapFrame, vector};
+use crate::arch::{DEBUG_STATUS_STEP, DEBUG_STATUS_WATCHED, TrapFrame, vector};
 use crate::log;
 use crate::process::current_task;
 use crate::process::oom;
 use crate::process::task::Task;
+use crate::process::trace;
 
 /// The last fault of a task, as a handler's frame shows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,12 +54,24 @@ pub fn on_page_fault(address: u64, error: u64, cause: PageFaultCause) {
     raise(vector::PAGE_FAULT, error, address, signal, code as i32, address);
 }
 
+/// The program's exception `vector::DEBUG` becomes a signal; `status` is DR6. To be called with interrupts on.
+pub fn on_debug(frame: &mut TrapFrame, status: u64) {
+    if trace::on_step(frame, status) {
+        return;
+    }
+    let code = match status {
+        _ if status & DEBUG_STATUS_STEP != 0 => linux::TRAP_TRACE,
+        _ if status & DEBUG_STATUS_WATCHED != 0 => linux::TRAP_HWBKPT,
+        _ => linux::TRAP_BRKPT,
+    };
+    raise(vector::DEBUG, 0, 0, Signal::SIGTRAP, code as i32, frame.rip);
+}
+
 /// Another exception of the program becomes a signal.
 pub fn on_exception(frame: &TrapFrame, number: u8, error: u64) {
     let kernel = linux::SI_KERNEL as i32;
     let (signal, code, address) = match number {
         vector::DIVIDE => (Signal::SIGFPE, linux::FPE_INTDIV as i32, frame.rip),
-        vector::DEBUG => (Signal::SIGTRAP, linux::TRAP_TRACE as i32, frame.rip),
         vector::BREAKPOINT => (Signal::SIGTRAP, kernel, 0),
         vector::INVALID_OPCODE => (Signal::SIGILL, linux::ILL_ILLOPN as i32, frame.rip),
         vector::NO_SEGMENT | vector::STACK => (Signal::SIGBUS, kernel, 0),

@@ -31,11 +31,11 @@ const UC_SIGCONTEXT_SS: u64 = 2;
 const UC_STRICT_RESTORE_SS: u64 = 4;
 
 /// Segments as a program sees them on Linux.
-const USER_CS: u16 = 0x33;
-const USER_SS: u16 = 0x2b;
+pub(in crate::process) const USER_CS: u16 = 0x33;
+pub(in crate::process) const USER_SS: u16 = 0x2b;
 
 /// Flags that a program may set: CF, PF, AF, ZF, SF, TF, DF, OF, RF, AC.
-const CHANGEABLE_FLAGS: u64 = 0x5_0dd5;
+pub(in crate::process) const CHANGEABLE_FLAGS: u64 = 0x5_0dd5;
 /// Flags that a handler does not start with: DF, RF, TF.
 const CLEARED_FLAGS: u64 = 0x1_0500;
 
@@ -223,7 +223,7 @@ pub fn pop(task: &Task, frame: &mut TrapFrame) -> Result<u64> {
     let address = frame.rsp.wrapping_sub(8);
     let saved = UserPtr::<SignalFrame>::new(address).read()?.context;
     let from = &saved.registers;
-    if from.rip >= USER_END {
+    if from.rip >= USER_END || from.rsp > USER_END {
         return Err(Errno::EFAULT);
     }
     task.replace_blocked(SignalSet(saved.mask));

@@ -44,6 +44,11 @@ impl Queue {
         self.details.try_reserve(additional).map_err(|_| Errno::EAGAIN)
     }
 
+    /// The entries, in the order of sending.
+    pub fn iter(&self) -> impl Iterator<Item = SignalInfo> + '_ {
+        self.details.iter().copied()
+    }
+
     /// Adds a signal. A standard signal that is already pending stays as it is: `Ok(false)`.
     ///
     /// `may_queue` is false when the receiver's limit is used up: then a real-time signal sent by a program

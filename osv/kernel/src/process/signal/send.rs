@@ -15,6 +15,7 @@ use crate::process::limits::Resource;
 use crate::process::status::{ChildEvent, ExitStatus};
 use crate::process::structure::{Process, Signals};
 use crate::process::task::Task;
+use crate::process::trace;
 use crate::process::{current_task, tree};
 
 /// Sends a signal to a process: one of its tasks that does not block it will handle it.
@@ -80,6 +81,11 @@ pub(in crate::process) fn kill_all(process: &Process, signals: &mut Signals, sta
     process.resumed.wake_all();
 }
 
+/// SIGKILL for a process.
+pub(in crate::process) fn kill_process(process: &Process) {
+    kill_all(process, &mut process.signals.lock(), ExitStatus::killed(Signal::SIGKILL, false));
+}
+
 /// Makes a task end on its way back to the program.
 pub(in crate::process) fn kill(task: &Task) {
     task.signals.is_killed.store(true, Ordering::SeqCst);
@@ -102,6 +108,10 @@ fn send(process: &Process, target: Option<&Task>, signal: Signal, info: SignalIn
         None => u64::MAX,
     };
     let mut signals = process.signals.lock();
+    if signals.exit.is_some() && signal == Signal::SIGKILL {
+        signals.tasks.iter().for_each(|task| task.end_trace_stop());
+        process.resumed.wake_all();
+    }
     if signals.exit.is_some() || !prepare(process, &mut signals, target, signal) {
         return Ok(());
     }
@@ -136,11 +146,15 @@ fn prepare(process: &Process, signals: &mut Signals, target: Option<&Task>, sign
     } else if signal == Signal::SIGCONT {
         discard(signals, SignalSet::STOP);
         resume(process, signals);
+        signals.tasks.iter().for_each(|task| trace::on_continue(task));
     }
     if signal == Signal::SIGKILL || signal == Signal::SIGSTOP {
         return true;
     }
     let Some(task) = target.or(signals.tasks.first().map(|task| &**task)) else { return false };
+    if task.is_traced() {
+        return true;
+    }
     let waiting = task.blocked() | SignalSet(task.signals.awaited.load(Ordering::Relaxed));
     waiting.contains(signal) || !signals.actions.lock().drops(signal)
 }

@@ -12,6 +12,7 @@ mod machine;
 mod pidfd;
 mod prctl;
 mod priority;
+mod ptrace;
 mod rseq;
 mod scheduling;
 mod seccomp;
@@ -34,12 +35,13 @@ pub use machine::{ioperm, iopl, reboot, syslog};
 pub use pidfd::{pidfd_getfd, pidfd_open, pidfd_send_signal};
 pub use prctl::{arch_prctl, prctl};
 pub use priority::{getpriority, setpriority};
+pub use ptrace::ptrace;
 pub use rseq::{membarrier, rseq};
 pub use scheduling::{
     getcpu, sched_get_priority_max, sched_get_priority_min, sched_getaffinity, sched_getattr, sched_getparam,
     sched_getscheduler, sched_rr_get_interval, sched_setaffinity, sched_setattr, sched_setparam, sched_setscheduler,
 };
-pub use seccomp::seccomp;
+pub use seccomp::{FILTERED_TABLE, seccomp};
 pub use system::{getrandom, personality, setdomainname, sethostname, sysinfo, uname, vhangup};
 pub use usage::{getrusage, times};
 pub use wait::{wait4, waitid};

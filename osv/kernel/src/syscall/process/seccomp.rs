@@ -15,11 +15,11 @@ crate::checked_syscalls! {
 }
 
 /// The calls of tasks that have filters: each is judged first.
-static FILTERED_TABLE: SyscallTable = [filtered; TABLE_SIZE];
+pub static FILTERED_TABLE: SyscallTable = [filtered; TABLE_SIZE];
 
 /// The handler of the call, unless a filter has answered it; then RAX in the frame is what it returns.
 extern "win64" fn judge(frame: &mut TrapFrame) -> Option<SyscallEntry> {
-    match process::judge(frame) {
+    match process::judge(frame, false) {
         None => {
             let number = (frame.orig_rax as u32 as usize).min(TABLE_SIZE - 1);
             arch::syscall_table()?.get(number).copied()
@@ -60,7 +60,7 @@ pub fn seccomp(operation: u32, flags: u32, arguments: UserAddr) -> SysResult {
 }
 
 pub(super) fn set_strict() -> SysResult {
-    process::set_strict(&FILTERED_TABLE)?;
+    process::set_strict()?;
     Ok(0)
 }
 
@@ -75,7 +75,7 @@ pub(super) fn set_filter(flags: u32, arguments: UserAddr) -> SysResult {
     }
     let instructions = UserPtr::new(program.filter).read_vec(len)?;
     let new = NewFilter { instructions, logs: flags & FLAG_LOG != 0, for_all: flags & FLAG_TSYNC != 0 };
-    match process::add_filter(new, &FILTERED_TABLE)? {
+    match process::add_filter(new)? {
         None => Ok(0),
         Some(_) if flags & FLAG_TSYNC_ESRCH != 0 => Err(Errno::ESRCH),
         Some(tid) => Ok(u64::from(tid)),
