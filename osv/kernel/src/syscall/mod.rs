@@ -27,8 +27,8 @@ use crate::arch::{HandlerTable, SyscallEntry, SyscallHandler, SyscallTable, Trap
 use crate::errno::{Errno, Result};
 use crate::{info, warn};
 
-pub use observe::{observed, tables as observed_tables};
 pub use args::{Argument, Fd, Framed, Handler};
+pub use observe::{observed, tables as observed_tables};
 pub use table::{CALLS, HANDLERS, TABLE};
 pub use trace::traced_table;
 

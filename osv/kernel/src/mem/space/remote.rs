@@ -112,8 +112,7 @@ impl AddressSpace {
         // - the entry stands in its table and stays there: both locks are held.
         let frame = unsafe { entry.share_frame() };
         let is_own = || !entry.has(Flags::FILE) && frame.has_owners(2);
-        let is_ready =
-            reach.access != Access::Write || entry.has(Flags::WRITE) || reach.is_forced && is_own();
+        let is_ready = reach.access != Access::Write || entry.has(Flags::WRITE) || reach.is_forced && is_own();
         is_ready.then_some(frame)
     }
 

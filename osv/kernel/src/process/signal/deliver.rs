@@ -176,9 +176,8 @@ fn stop_until_resumed(task: &Current) {
     let process = task.process();
     announce(task, count_stop(task));
     process.resumed.wait_until(|| {
-        let may_go_on = process.signals.lock().stop.is_none()
-            || task.is_traced()
-            || task.signals.is_killed.load(Ordering::SeqCst);
+        let may_go_on =
+            process.signals.lock().stop.is_none() || task.is_traced() || task.signals.is_killed.load(Ordering::SeqCst);
         may_go_on.then_some(())
     });
 }

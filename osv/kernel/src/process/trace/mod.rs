@@ -36,8 +36,8 @@ pub use request::{
     Attach, Found, Resume, SyscallInfo, attach, attach_to_parent, check_options, detach, find, interrupt, kill, listen,
 };
 pub(super) use stop::{
-    Trap, after_exec, after_vfork, at_exit, before_handler, clone_event, in_handler, offer, on_clone, on_continue, on_step,
-    pending_trap, seccomp_event, trap,
+    Trap, after_exec, after_vfork, at_exit, before_handler, clone_event, in_handler, offer, on_clone, on_continue,
+    on_step, pending_trap, seccomp_event, trap,
 };
 pub use stop::{enter_call, leave_call};
 

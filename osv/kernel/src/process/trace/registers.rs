@@ -35,8 +35,33 @@ impl Registers {
         let f = &self.frame;
         let (cs, ss) = (u64::from(USER_CS), u64::from(USER_SS));
         [
-            f.r15, f.r14, f.r13, f.r12, f.rbp, f.rbx, f.r11, f.r10, f.r9, f.r8, f.rax, f.rcx, f.rdx, f.rsi, f.rdi,
-            f.orig_rax, f.rip, cs, f.rflags, f.rsp, ss, self.fs_base, self.gs_base, 0, 0, 0, 0,
+            f.r15,
+            f.r14,
+            f.r13,
+            f.r12,
+            f.rbp,
+            f.rbx,
+            f.r11,
+            f.r10,
+            f.r9,
+            f.r8,
+            f.rax,
+            f.rcx,
+            f.rdx,
+            f.rsi,
+            f.rdi,
+            f.orig_rax,
+            f.rip,
+            cs,
+            f.rflags,
+            f.rsp,
+            ss,
+            self.fs_base,
+            self.gs_base,
+            0,
+            0,
+            0,
+            0,
         ]
     }
 

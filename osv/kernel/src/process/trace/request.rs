@@ -20,8 +20,6 @@ use crate::process::signal::set::{Signal, SignalSet};
 use crate::process::task::Task;
 use crate::process::{current_task, tree};
 
-
-
 /// How a task begins to be traced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Attach {
@@ -79,9 +77,8 @@ pub fn attach_to_parent() -> Result<()> {
 pub fn attach(tid: u32, how: Attach) -> Result<()> {
     let tracer = current_task();
     let tracee = tree::find_task(tid)?;
-    let is_forbidden = Arc::ptr_eq(tracee.process(), tracer.process())
-        || tracee.process().is_immortal
-        || !tracer.may_access(&tracee);
+    let is_forbidden =
+        Arc::ptr_eq(tracee.process(), tracer.process()) || tracee.process().is_immortal || !tracer.may_access(&tracee);
     if is_forbidden {
         return Err(Errno::EPERM);
     }
@@ -89,13 +86,7 @@ pub fn attach(tid: u32, how: Attach) -> Result<()> {
         Attach::Stop => (false, 0),
         Attach::Seize(options) => (true, options),
     };
-    let link = Link {
-        tracer: tracer.process().pid(),
-        tracer_tid: tracer.tid(),
-        is_seized,
-        options,
-        ..Link::default()
-    };
+    let link = Link { tracer: tracer.process().pid(), tracer_tid: tracer.tid(), is_seized, options, ..Link::default() };
     {
         let mut tree = tree::lock();
         if tracee.is_exiting() || tree.task(tid).is_none() {

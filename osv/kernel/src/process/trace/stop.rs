@@ -128,8 +128,7 @@ fn begin(task: &Current, frame: &mut TrapFrame, kind: Kind, code: u32, info: Opt
         set_step(frame, false);
     }
     let extended = fpu::save_for_debugger(frame).unwrap_or_default();
-    let registers =
-        Registers { frame: frame.clone(), fs_base: arch::fs_base(), gs_base: arch::gs_base(), extended };
+    let registers = Registers { frame: frame.clone(), fs_base: arch::fs_base(), gs_base: arch::gs_base(), extended };
     let stop = Box::new(Stop {
         kind,
         code,
@@ -357,8 +356,7 @@ pub(in crate::process) fn at_exit(task: &Current, code: u8) {
 /// A filter leaves the decision on a system call to the tracer. `None` if that does not want it, else whether to go on.
 pub(in crate::process) fn seccomp_event(frame: &mut TrapFrame, data: u32) -> Option<bool> {
     let task = current_task();
-    let is_wanted =
-        event(&task, frame, linux::PTRACE_O_TRACESECCOMP, linux::PTRACE_EVENT_SECCOMP, u64::from(data));
+    let is_wanted = event(&task, frame, linux::PTRACE_O_TRACESECCOMP, linux::PTRACE_EVENT_SECCOMP, u64::from(data));
     is_wanted.then(|| frame.orig_rax as i32 >= 0 && !task.signals.is_killed.load(Ordering::SeqCst))
 }
 
@@ -381,7 +379,10 @@ pub fn leave_call(frame: &mut TrapFrame) {
     match until(&task) {
         Until::Emulation => {}
         _ if is_stepping => {
-            send::force(Signal::SIGTRAP, SignalInfo::from_fault(Signal::SIGTRAP, general::TRAP_BRKPT as i32, frame.rip));
+            send::force(
+                Signal::SIGTRAP,
+                SignalInfo::from_fault(Signal::SIGTRAP, general::TRAP_BRKPT as i32, frame.rip),
+            );
         }
         Until::Syscall => around_call(&task, frame, Kind::Exit),
         Until::Signal => {}
@@ -454,4 +455,3 @@ impl Task {
         arch::load_debug_registers(registers.as_ref());
     }
 }
-

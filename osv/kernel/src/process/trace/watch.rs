@@ -121,7 +121,7 @@ mod tests {
         let mut watch = Watch::default();
         watch.set(1, 0x2000).unwrap();
         watch.set(7, 1 << 13 | 1 << 9 | 0b0001 << 24 | 0b11 << 2).unwrap();
-        assert_eq!(watch.registers().control, 0b0000 << 20 | 1 << 2 | EXACT);
+        assert_eq!(watch.registers().control, 1 << 2 | EXACT);
         assert!(watch.is_before_instruction(0b10));
         watch.set(7, 0).unwrap();
         assert_eq!(watch.registers().control, 0);

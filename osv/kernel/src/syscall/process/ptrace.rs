@@ -174,9 +174,7 @@ fn poke_user(tracee: &Found, offset: u64, value: u64) -> Result<()> {
 
 /// Sets the first of the registers, up to the first that cannot be.
 fn set_registers(tracee: &Found, words: &[u64]) -> Result<()> {
-    tracee.change(|registers| {
-        words.iter().enumerate().try_for_each(|(index, &word)| registers.set_word(index, word))
-    })
+    tracee.change(|registers| words.iter().enumerate().try_for_each(|(index, &word)| registers.set_word(index, word)))
 }
 
 /// `struct iovec`.
@@ -298,9 +296,7 @@ fn syscall_info(tracee: &Found, size: u64, data: u64) -> SysResult {
         SyscallInfo::None => Vec::new(),
         SyscallInfo::Exit(rax) => alloc::vec![rax as u64, u64::from((-4095..0).contains(&rax))],
         SyscallInfo::Entry(number, arguments) => [&[number][..], &arguments].concat(),
-        SyscallInfo::Seccomp(number, arguments, said) => {
-            [&[number][..], &arguments, &[u64::from(said)]].concat()
-        }
+        SyscallInfo::Seccomp(number, arguments, said) => [&[number][..], &arguments, &[u64::from(said)]].concat(),
     };
     words.iter_mut().zip(head.into_iter().chain(tail)).for_each(|(place, word)| *place = word);
     give(&words, len, size, data)
