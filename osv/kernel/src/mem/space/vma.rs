@@ -456,9 +456,11 @@ impl Vmas {
         let mut position = self.position_after(start);
         let Some(area) = self.get_mut(position).filter(|area| area.start < end) else { return Ok(()) };
         if area.start < start {
-            // The lower part stays; the rest, whether it ends here or not, becomes an area of its own first.
+            // The lower part stays; the rest, whether it ends here or not, becomes an area of its own first. That may
+            // split a chunk, so the position is a new one.
             if area.end > end {
                 self.split_at(end)?;
+                position = self.position_after(start);
             }
             if let Some(area) = self.get_mut(position) {
                 let part = area.cut(start);
@@ -656,10 +658,17 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn it_behaves_like_an_array_of_pages(
-            steps in prop::collection::vec((0u8..4, 16u64..900, 1u64..60, 0u8..3), 1..300)
+            steps in prop::collection::vec((0u8..4, 16u64..900, prop_oneof![9 => 1u64..3, 1 => 1u64..60], 0u8..3), 1..400),
+            piece in 4u64..9,
         ) {
             let mut vmas = Vmas::new();
             let mut model = vec![None::<Prot>; 1024];
+            // Pieces that do not join, so that chunks are full and are split.
+            for start in (16..900).step_by(piece as usize) {
+                let prot = if start / piece % 2 == 0 { Prot::READ } else { Prot::EXEC };
+                vmas.insert(anon(start, start + piece, prot)).unwrap();
+                model[start as usize..(start + piece) as usize].fill(Some(prot));
+            }
             for (what, start, len, prot) in steps {
                 let (end, prot) = (start + len, Prot::from_bits_truncate(prot));
                 let pages = start as usize..end as usize;

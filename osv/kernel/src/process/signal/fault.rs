@@ -1,5 +1,7 @@
 //! What the CPU complains about, as signals.
 
+use core::fmt;
+
 use linux_raw_sys::general as linux;
 
 use super::info::SignalInfo;
@@ -7,6 +9,7 @@ use super::send;
 use super::set::Signal;
 use crate::arch::{DEBUG_STATUS_STEP, DEBUG_STATUS_WATCHED, TrapFrame, vector};
 use crate::log;
+use crate::mem::space::AreaInfo;
 use crate::process::current_task;
 use crate::process::oom;
 use crate::process::task::Task;
@@ -113,10 +116,29 @@ pub(super) fn report(task: &Task, frame: &TrapFrame, signal: Signal, info: &Sign
     }
     let (name, tid) = (task.name_text(), task.tid());
     let (ip, sp, error) = (frame.rip, frame.rsp, fault.error);
+    let place = Place::of(task, ip);
     if signal == Signal::SIGSEGV && fault.vector == u64::from(vector::PAGE_FAULT) {
-        log::info!("{name}[{tid}]: segfault at {:x} ip {ip:016x} sp {sp:016x} error {error:x}", info.address());
+        log::info!("{name}[{tid}]: segfault at {:x} ip {ip:016x} sp {sp:016x} error {error:x}{place}", info.address());
     } else {
         let what = vector::name(fault.vector as u8);
-        log::info!("{name}[{tid}]: {} ({what}) ip {ip:016x} sp {sp:016x} error {error:x}", signal.name());
+        log::info!("{name}[{tid}]: {} ({what}) ip {ip:016x} sp {sp:016x} error {error:x}{place}", signal.name());
+    }
+}
+
+/// The mapping of a file in which an address lies: nothing if there is none.
+struct Place(Option<AreaInfo>);
+
+impl Place {
+    fn of(task: &Task, address: u64) -> Place {
+        let areas = task.process().space().and_then(|space| space.vmas(false)).unwrap_or_default();
+        Place(areas.into_iter().find(|area| (area.start..area.end).contains(&address) && !area.name.is_empty()))
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(area) = &self.0 else { return Ok(()) };
+        let file = area.name.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+        write!(out, " in {}[{:x}+{:x}]", file.escape_ascii(), area.start, area.end - area.start)
     }
 }
