@@ -37,6 +37,8 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
+#include "../../tests/programs/gate.h"
+
 #define BATCHES 11
 #define PAGE 4096
 
@@ -130,10 +132,12 @@ static int wanted(const char *name) {
 
 static void calls(void) {
     MEASURE("null_call", 2000, , syscall(SYS_getpid), );
+    MEASURE("null_call_gate", 2000, , gate_call(SYS_getpid, 0, 0, 0, 0, 0, 0), );
     struct timespec ts;
     MEASURE("clock_gettime", 2000, , clock_gettime(CLOCK_MONOTONIC, &ts), );
     int null = MUST(open("/dev/null", O_WRONLY));
     MEASURE("write_null", 2000, , MUST(write(null, "x", 1)), );
+    MEASURE("write_null_gate", 2000, , MUST(GATE3(write, null, "x", 1)), );
     close(null);
 }
 
@@ -364,6 +368,7 @@ int main(int argc, char **argv) {
         if (!strcmp(*rows, "--dir") && rows[1]) dir = *++rows;
         rows++;
     }
+    find_gate();
     uint64_t main_ns = now_ns(), begin_tsc = __rdtsc();
     if (init) {
         mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);

@@ -37,8 +37,10 @@ const BOOT: &str = "entry_to_main";
 const ROWS: &[Row] = &[
     row(BOOT, "kernel entry to main", 5_000_000.0),
     row("null_call", "null call (getpid by syscall)", 90.0),
+    row("null_call_gate", "null call by the call gate", 65.0),
     row("clock_gettime", "clock_gettime (vDSO)", 45.0),
     row("write_null", "write 1 byte to /dev/null", 200.0),
+    row("write_null_gate", "write 1 byte to /dev/null by the call gate", 160.0),
     row("stat", "stat of a ramfs file", 850.0),
     row("open_close", "open + close", 1_400.0),
     row("append_4k", "4 KiB write, append to ramfs", 2_500.0),

@@ -1,6 +1,6 @@
 /*
  * A system-call fuzzer: several processes, half of them without privileges, make random calls with random and half-valid
- * arguments (fuzzed_calls.h knows the kinds), each from a seed. Whatever they do to themselves, the machine must stay
+ * arguments (fuzzed_calls.h knows the kinds), each from a seed, by the instruction and by the gate. Whatever they do to themselves, the machine must stay
  * whole: after each round all of them die at a SIGKILL, a few ordinary things still work, and the memory is back.
  *
  * It must be process 1 of a machine of its own: it kills everything else, and root may do anything to the files.
@@ -35,6 +35,7 @@
 #include <termios.h>
 #include <sys/un.h>
 #include "fuzzed_calls.h"
+#include "gate.h"
 
 enum { MAX_WORKERS = 16, NOBODY = 1000, ARENA_PAGES = 16, CALL_COUNT = sizeof CALLS / sizeof CALLS[0] };
 
@@ -238,7 +239,8 @@ static void fuzz(struct progress *mine, unsigned long calls, int trace) {
         if (trace) {
             dprintf(trace, "%lu: %ld(%#lx, %#lx, %#lx, %#lx, %#lx, %#lx)\n", i, call, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
         }
-        syscall(call, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
+        void (*entry)(void) = one_in(2) ? gate : call_by_instruction;
+        raw_call(entry, call, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
         if (getpid() != self) {
             /* A child: a few calls of its own, but no family. */
             self = getpid();
@@ -385,6 +387,7 @@ static int trace(unsigned long seed, unsigned long calls) {
 }
 
 int main(int count, char **words) {
+    find_gate();
     progress = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (count == 4 && !strcmp(words[1], "--trace")) return trace(strtoul(words[2], NULL, 0), strtoul(words[3], NULL, 0));
     if (count < 3) return fprintf(stderr, "usage: syscall_fuzzer SEED ROUNDS [SECONDS [WORKERS]]\n"), 2;

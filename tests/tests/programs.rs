@@ -231,6 +231,7 @@ fn system_calls() {
     let mut suite = Suite::new("calls", &["--cpus", "2"]);
     let programs = [
         "signals",
+        "gate",
         "fpstate",
         "processes",
         "mappings",

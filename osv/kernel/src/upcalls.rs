@@ -20,6 +20,7 @@ pub unsafe fn install(has_strace: bool) {
         syscalls: Some(syscalls),
         handlers: Some(&syscall::HANDLERS),
         observed: syscall::observed,
+        has_gate: !has_strace,
         return_to_program,
         thread_start,
         page_fault,

@@ -5,11 +5,13 @@
 //! costs one indirect jump.
 
 use core::fmt::{self, Write};
+use core::sync::atomic::Ordering;
 
 use super::{Call, Show, SysResult};
-use crate::arch::TrapFrame;
-use crate::errno::Result;
+use crate::arch::{TrapFrame, work};
+use crate::errno::{Errno, Result};
 use crate::mem::user::{UserAddr, UserPtr};
+use crate::sched;
 
 /// A value that travels in one register.
 pub trait Argument: Sized {
@@ -109,6 +111,9 @@ macro_rules! handlers {
             #[inline(always)]
             #[allow(non_snake_case)]
             fn call(self, frame: &mut TrapFrame) -> SysResult {
+                if frame.is_by_gate() {
+                    return by_instruction();
+                }
                 $(let $argument = $argument::from_register(frame.$register)?;)*
                 self(frame $(, $argument)*)
             }
@@ -126,6 +131,14 @@ handlers! {
     (A rdi, B rsi, C rdx, D r10)
     (A rdi, B rsi, C rdx, D r10, E r8)
     (A rdi, B rsi, C rdx, D r10, E r8, F r9)
+}
+
+/// Has the program make its call again by the `syscall` instruction, whose frame is complete: as if a signal without a
+/// handler had interrupted it.
+#[cold]
+fn by_instruction() -> SysResult {
+    sched::current().context.work.fetch_or(work::SIGNAL, Ordering::SeqCst);
+    Err(Errno::ERESTARTNOINTR)
 }
 
 /// Calls `handler` with the registers of `frame`; the value is what goes into `rax`.

@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::fpu::ExtendedState;
 use super::frame::{ENTRY_SIZE, TrapFrame};
-use super::upcalls::{SyscallTable, UPCALLS, Upcalls};
+use super::upcalls::{SYSCALL_COUNT, SyscallTable, UPCALLS, Upcalls};
 use super::{IrqGuard, percpu, segment};
 use crate::errno::Result;
 
@@ -41,6 +41,8 @@ pub struct Context {
     entry_rsp: u64,
     /// The handlers of its program's system calls.
     syscalls: AtomicPtr<SyscallTable>,
+    /// Numbers below this may come through the [`gate`](super::gate), past `syscalls`.
+    gate_limit: AtomicU64,
     fs_base: AtomicU64,
     gs_base: AtomicU64,
     /// Programs' extended state while they do not run; `None` for kernel threads.
@@ -60,6 +62,18 @@ pub(super) const WORK: usize = offset_of!(Context, work);
 
 /// Offset of `syscalls`, for assembly.
 pub(super) const SYSCALLS: usize = offset_of!(Context, syscalls);
+
+/// Offset of `gate_limit`, for assembly.
+pub(super) const GATE_LIMIT: usize = offset_of!(Context, gate_limit);
+
+/// What the gate may let through past this table: all that has a handler, unless the table watches calls.
+fn gate_limit(table: Option<&'static SyscallTable>) -> u64 {
+    let upcalls = super::upcalls::get();
+    match (table, upcalls.syscalls) {
+        (Some(table), Some(first)) if upcalls.has_gate && ptr::eq(table, first) => SYSCALL_COUNT as u64 - 1,
+        _ => 0,
+    }
+}
 
 fn table_pointer(table: Option<&'static SyscallTable>) -> AtomicPtr<SyscallTable> {
     AtomicPtr::new(table.map_or(ptr::null_mut(), |table| ptr::from_ref(table).cast_mut()))
@@ -89,6 +103,7 @@ impl Context {
             saved_rsp: AtomicU64::new(saved_rsp),
             entry_rsp,
             syscalls: table_pointer(super::upcalls::get().syscalls),
+            gate_limit: AtomicU64::new(gate_limit(super::upcalls::get().syscalls)),
             fs_base: AtomicU64::new(0),
             gs_base: AtomicU64::new(0),
             extended,
@@ -103,6 +118,7 @@ impl Context {
             saved_rsp: AtomicU64::new(0),
             entry_rsp: 0,
             syscalls: AtomicPtr::new(ptr::null_mut()),
+            gate_limit: AtomicU64::new(0),
             fs_base: AtomicU64::new(0),
             gs_base: AtomicU64::new(0),
             extended: None,
@@ -112,6 +128,7 @@ impl Context {
     /// Has its program's next system calls handled by `table`.
     pub fn set_syscalls(&self, table: &'static SyscallTable) {
         self.syscalls.store(ptr::from_ref(table).cast_mut(), Relaxed);
+        self.gate_limit.store(gate_limit(Some(table)), Relaxed);
     }
 
     /// The current frame, somewhere in a system call: every register is loaded from it when the program goes on.
@@ -129,6 +146,7 @@ impl Context {
         // - in the kernel on a CPU that is up there is a current context.
         let current = unsafe { &*percpu::current() };
         self.syscalls.store(current.syscalls.load(Relaxed), Relaxed);
+        self.gate_limit.store(current.gate_limit.load(Relaxed), Relaxed);
     }
 
     /// Where RSP points in a system call.

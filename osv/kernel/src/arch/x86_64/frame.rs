@@ -8,6 +8,9 @@
 //! table (see [`syscall`](super::syscall)) neither are `rbx`, `rbp`, `r12` to `r15` and `xmm[6..]`. A handler that
 //! changes anything but its return value has to set [`work::FRAME_REWRITTEN`](super::work::FRAME_REWRITTEN) and is no
 //! leaf; with it, every register is loaded from the frame, so all that was not valid has to be written.
+//!
+//! A call through the [`gate`](super::gate) stores still less, for every handler what a leaf gets without any `xmm`; see
+//! [`TrapFrame::is_by_gate`].
 
 use core::mem::{offset_of, size_of};
 
@@ -79,6 +82,13 @@ impl TrapFrame {
     #[inline(always)]
     pub const fn from_user(&self) -> bool {
         self.from_program != 0
+    }
+
+    /// Whether this is the frame of a system call through the gate, of which the handler sees `orig_rax`, `rip`, `rsp` and the
+    /// arguments only. It has no flags, which no program can have; a function need not preserve them.
+    #[inline(always)]
+    pub const fn is_by_gate(&self) -> bool {
+        self.rflags == 0
     }
 }
 

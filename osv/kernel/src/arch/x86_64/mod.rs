@@ -11,7 +11,7 @@
 //! | `cpu`, `irq`, `features`, `segment`, `power` | single instructions and what the CPU has |
 //! | `percpu`, `descriptors` | a CPU's own data, tables and stacks |
 //! | `debug` | what debuggers have a CPU watch |
-//! | `frame`, `trap`, `syscall`, `vector` | the ways into the kernel and back |
+//! | `frame`, `trap`, `syscall`, `gate`, `vector` | the ways into the kernel and back |
 //! | `upcalls` | what this floor calls above |
 //! | `context`, `fpu` | threads: switching, extended state |
 //! | `memory`, `usercopy` | copying, in the kernel and to and from programs |
@@ -25,6 +25,7 @@ mod entry;
 mod features;
 pub mod fpu;
 mod frame;
+mod gate;
 pub mod irq;
 pub mod layout;
 mod memory;
@@ -52,6 +53,7 @@ pub use cpu::*;
 pub use debug::*;
 pub use features::{Features, features};
 pub use frame::TrapFrame;
+pub use gate::gate_entry;
 pub use irq::IrqGuard;
 pub use memory::{copy_page, zero_page};
 pub use percpu::{MAX_CPUS, apic_id, cpu_id, current, set_slot, slot};

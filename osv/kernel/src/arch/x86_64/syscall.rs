@@ -96,7 +96,7 @@ unsafe extern "C" fn syscall_entry() {
         "cli",
         "mov rcx, gs:[{current}]",
         "cmp dword ptr [rcx + {work}], 0",
-        "jne 5f",
+        "jne {return_with_work}",
         load_xmm!("rsp + {s}", "0, 1, 2, 3, 4, 5"),
         "mov rdx, [rsp + {s} + {rdx}]",
         "mov r10, [rsp + {s} + {r10}]",
@@ -114,7 +114,25 @@ unsafe extern "C" fn syscall_entry() {
         "4:",
         "mov eax, {last}",
         "jmp 2b",
-        "5:", // work to do: by way of a complete frame
+        return_with_work = sym return_with_work,
+        syscalls = const SYSCALLS,
+        scratch = const percpu::SCRATCH,
+        entry_rsp = const percpu::ENTRY_RSP,
+        current = const percpu::CURRENT,
+        work = const WORK,
+        last = const SYSCALL_COUNT - 1,
+        not_if = const !((cpu::RFLAGS_IF >> 8) as i8),
+        s = const SHADOW,
+        r10 = const R10, r9 = const R9, r8 = const R8, rdx = const RDX, rsi = const RSI, rdi = const RDI,
+        orig_rax = const ORIG_RAX, rip = const RIP, rflags = const RFLAGS, rsp_ = const RSP,
+    )
+}
+
+/// The way back with work to do: completes the frame. RAX is what the call returns, RCX the context; interrupts are off,
+/// and what handlers keep is as the program had it.
+#[unsafe(naked)]
+pub(super) unsafe extern "C" fn return_with_work() {
+    naked_asm!(
         "mov [rsp + {s} + {rax_}], rax",
         "mov qword ptr [rsp + {s} + {cs}], {code}",
         "mov qword ptr [rsp + {s} + {ss}], {data}",
@@ -127,22 +145,15 @@ unsafe extern "C" fn syscall_entry() {
         "mov [rsp + {r11}], r11",
         save_kept_registers!("rsp"),
         "jmp {trap_return}",
-        syscalls = const SYSCALLS,
         trap_return = sym trap_return,
-        scratch = const percpu::SCRATCH,
-        entry_rsp = const percpu::ENTRY_RSP,
-        current = const percpu::CURRENT,
         work = const WORK,
         rewritten = const work::FRAME_REWRITTEN,
-        last = const SYSCALL_COUNT - 1,
-        not_if = const !((cpu::RFLAGS_IF >> 8) as i8),
         code = const CODE_SELECTOR,
         data = const DATA_SELECTOR,
         s = const SHADOW,
         r15 = const R15, r14 = const R14, r13 = const R13, r12 = const R12, rbp = const RBP, rbx = const RBX,
-        r11 = const R11, r10 = const R10, r9 = const R9, r8 = const R8, rax_ = const RAX, rcx = const RCX,
-        rdx = const RDX, rsi = const RSI, rdi = const RDI, orig_rax = const ORIG_RAX, rip = const RIP,
-        cs = const CS, rflags = const RFLAGS, rsp_ = const RSP, ss = const SS,
+        r11 = const R11, rax_ = const RAX, rcx = const RCX, rip = const RIP, cs = const CS, rflags = const RFLAGS,
+        ss = const SS,
     )
 }
 

@@ -7,7 +7,8 @@
 //!
 //! Who was interrupted? By RIP: the upper half is the kernel, and GS is as the kernel needs it. A program that
 //! jumps to a wild address in the upper half looks the same, so a RIP outside the kernel's text is decided by GS
-//! itself, which in a program is not in the upper half. NMI, machine check and double fault can hit between any
+//! itself, which in a program is not in the upper half. So is one in the [`gate`](super::gate), whose first instruction
+//! runs in the program's state: what arrives there goes to the `syscall` instruction behind which the program put RCX. NMI, machine check and double fault can hit between any
 //! two instructions of the entries, so they always ask GS, and stay on their stacks.
 //!
 //! A kernel stack that overflows shows as a fault of the stub's own stores; this ends in last words on the
@@ -18,6 +19,7 @@ use core::mem::{offset_of, size_of};
 
 use super::context::{WORK, work};
 use super::frame::*;
+use super::gate::{SYSCALL_LENGTH, gate_entry};
 use super::upcalls::{self, UPCALLS, Upcalls};
 use super::{cpu, msr, percpu, vector};
 use crate::panic;
@@ -164,7 +166,7 @@ unsafe extern "C" fn trap_entry() {
         "lea rax, [rip + __text_start]",
         "cmp rcx, rax",
         "jb 7f",
-        "lea rax, [rip + __text_end]",
+        "lea rax, [rip + __text_gate]",
         "cmp rcx, rax",
         "jae 7f",
         "lea rax, [rip + 5f]",
@@ -188,8 +190,14 @@ unsafe extern "C" fn trap_entry() {
         "mov ecx, {gs_base}",
         "rdmsr",
         "test edx, edx",
-        "jns 2b",
-        "jmp 4b",
+        "js 4b",
+        "lea rax, [rip + {gate}]",
+        "cmp [rsp + {on_rip}], rax",
+        "jne 2b",
+        "mov rax, [rsp + {on_rcx}]", // to the instruction instead of the gate
+        "sub rax, {syscall_length}",
+        "mov [rsp + {on_rip}], rax",
+        "jmp 2b",
         "8:", // these stores themselves fault: no room on the kernel stack
         "mov rdi, [rsp + {on_rax}]", // where the frame was to go
         "mov rsi, rbp",
@@ -200,6 +208,8 @@ unsafe extern "C" fn trap_entry() {
         dispatch = sym dispatch,
         trap_return = sym trap_return,
         overflow = sym stack_overflow,
+        gate = sym gate_entry,
+        syscall_length = const SYSCALL_LENGTH,
         entry_rsp = const percpu::ENTRY_RSP,
         shadow = const SHADOW,
         frame_size = const size_of::<TrapFrame>(),
@@ -306,16 +316,23 @@ unsafe extern "C" fn paranoid_entry() {
 }
 
 /// A debug exception. One that hits the kernel comes from a program that single-steps itself through a system
-/// call: it is ended there and then, since the entry code may be on any stack.
+/// call: it is ended there and then, since the entry code may be on any stack. At the gate's door it is the program's
+/// still.
 #[unsafe(naked)]
 unsafe extern "C" fn debug_entry() {
     naked_asm!(
         "cmp qword ptr [rsp + 16], 0",
         "jge {common}",
+        "push rax",
+        "lea rax, [rip + {gate}]",
+        "cmp [rsp + 24], rax",
+        "pop rax",
+        "je {common}",
         "and dword ptr [rsp + 32], {not_tf}",
         "add rsp, 16",
         "iretq",
         common = sym trap_entry,
+        gate = sym gate_entry,
         not_tf = const !cpu::RFLAGS_TF as i32,
     )
 }

@@ -40,6 +40,8 @@ pub struct Upcalls {
     /// Calls what the frame's number, which may be any, says: the handler of all calls in a table of [`call_observed`](super::syscall::call_observed). As
     /// for `handlers`, but with a frame that is complete, and loaded as a whole.
     pub observed: SyscallHandler,
+    /// Whether the gate may call `handlers` past `syscalls`: nobody watches all calls.
+    pub has_gate: bool,
     /// The way back to a program found bits in its context's `work`. Called with interrupts off, with a complete
     /// frame, again and again until `work` is zero: each call must clear what it has handled. It may turn
     /// interrupts on, sleep, and rewrite the frame.
@@ -67,6 +69,7 @@ impl Upcalls {
         syscalls: None,
         handlers: None,
         observed: no_call,
+        has_gate: false,
         return_to_program: no_work,
         thread_start: no_thread_start,
         page_fault: no_page_fault,

@@ -14,6 +14,7 @@ mod scale;
 use core::arch::x86_64::{_mm_lfence, _rdtsc};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
+use crate::arch;
 use crate::drivers::acpi::Platform;
 use crate::drivers::{apic, cpuid};
 use crate::sched::timer::{Deadline, Timer};
@@ -48,7 +49,12 @@ pub struct VdsoData {
     pub base_ns: AtomicU64,
     /// Nanoseconds from the monotonic clock to the time of day (since 1970, UTC).
     pub wall_offset_ns: AtomicU64,
+    /// Where calls of the vDSO's `__vdso_osv_call` go.
+    gate: unsafe extern "C" fn(),
 }
+
+// The vDSO knows where it is.
+const _: () = assert!(core::mem::offset_of!(VdsoData, gate) == 40);
 
 /// The clock's numbers, to be mapped read-only into programs.
 pub static VDSO_DATA: VdsoData = VdsoData {
@@ -58,6 +64,7 @@ pub static VDSO_DATA: VdsoData = VdsoData {
     base_tsc: AtomicU64::new(0),
     base_ns: AtomicU64::new(0),
     wall_offset_ns: AtomicU64::new(0),
+    gate: arch::gate_entry,
 };
 
 /// Factor of the scale from nanoseconds to ticks of the TSC.
