@@ -45,6 +45,8 @@ static void ranges(void) {
     VALUE(close(dup(fd)));
     IN_CHILD("closing a duplicate drops all", show(fd, F_GETLK, F_WRLCK, 0, 0));
     VALUE(lock(fd, F_SETLK, F_WRLCK, 0, 0));
+    MUST(close(MUST(open("r", O_PATH))));
+    IN_CHILD("closing what is only a place drops none", show(fd, F_GETLK, F_WRLCK, 0, 0));
     fflush(stdout);
     int ready[2];
     MUST(pipe(ready));

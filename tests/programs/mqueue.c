@@ -3,7 +3,9 @@
 #include <mqueue.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/mount.h>
 #include <sys/time.h>
 
@@ -169,6 +171,59 @@ static void *send_many(void *argument) {
     return NULL;
 }
 
+static sem_t told;
+
+static void on_message(union sigval value) {
+    printf("told by a thread: %d\n", value.sival_int);
+    sem_post(&told);
+}
+
+/* libc's thread is told through a netlink socket. */
+static void by_a_thread(void) {
+    SECTION("notification by a thread");
+    MUST(sem_init(&told, 0, 0));
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD, .sigev_notify_function = on_message};
+    for (int i = 0; i < 3; i++) {
+        event.sigev_value.sival_int = i;
+        TRY(mq_notify(queue, &event));
+        TRY(mq_notify(queue, &event));
+        MUST(mq_send(queue, "x", 1, 0));
+        MUST(sem_wait(&told));
+        receive(queue);
+    }
+    TRY(mq_notify(queue, &event));
+    TRY(mq_notify(queue, NULL));
+    char cookie[32] = "a cookie";
+    int socket_fd = MUST(socket(AF_NETLINK, SOCK_RAW, 0)), local = MUST(socket(AF_UNIX, SOCK_DGRAM, 0));
+    event.sigev_value.sival_ptr = cookie;
+    event.sigev_signo = local;
+    TRY(syscall(SYS_mq_notify, queue, &event));
+    event.sigev_signo = 0;
+    TRY(syscall(SYS_mq_notify, queue, &event));
+    event.sigev_signo = 999;
+    TRY(syscall(SYS_mq_notify, queue, &event));
+    event.sigev_signo = socket_fd;
+    TRY(syscall(SYS_mq_notify, queue, &event));
+    char status[100] = "";
+    MUST(pread(queue, status, sizeof status - 1, 0));
+    *strstr(status, "NOTIFY_PID") = 0;
+    puts(status);
+    struct pollfd wanted = {.fd = socket_fd, .events = POLLIN};
+    VALUE(poll(&wanted, 1, 0));
+    MUST(mq_send(queue, "x", 1, 0));
+    VALUE(poll(&wanted, 1, 0));
+    VALUE(recv(socket_fd, cookie, sizeof cookie, 0));
+    printf("%s, %d\n", cookie, cookie[31]);
+    receive(queue);
+    TRY(syscall(SYS_mq_notify, queue, &event));
+    TRY(mq_notify(queue, NULL));
+    VALUE(recv(socket_fd, cookie, sizeof cookie, 0));
+    printf("%s, %d\n", cookie, cookie[31]);
+    event.sigev_value.sival_ptr = (void *)8;
+    TRY(syscall(SYS_mq_notify, queue, &event));
+    close(socket_fd), close(local);
+}
+
 static void traffic(void) {
     SECTION("traffic");
     fflush(stdout);
@@ -242,6 +297,7 @@ int main(void) {
     opening();
     messages();
     notification();
+    by_a_thread();
     traffic();
     ending_it();
     as_files();

@@ -52,6 +52,12 @@ int main(void) {
     c = mremap(a + 6 * PAGE, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP | MREMAP_FIXED, room + 50 * PAGE);
     TRUE(c == room + 50 * PAGE);
     printf("%c %d\n", c[0], a[6 * PAGE]);
+    char *hint = MUST(mmap(NULL, 64 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    MUST(munmap(hint, 64 * PAGE));
+    char *kept = MUST(mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    MAPS(mremap(kept, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, hint + 1));
+    MAPS(mremap(kept, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, kept));
+    TRUE(mremap(kept, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, hint + 8 * PAGE) == hint + 8 * PAGE);
     SECTION("shared");
     int fd = MUST(memfd_create("x", 0)); MUST(ftruncate(fd, 4 * PAGE));
     char *s = MUST(mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));

@@ -243,6 +243,7 @@ fn system_calls() {
         "terminals",
         "sysvipc",
         "mqueue",
+        "netlink",
         "memory",
         "remap",
     ];

@@ -276,7 +276,7 @@ fn join(ranges: &mut Vec<Range>, mut new: Range) {
 /// A descriptor of `file` in `table` was closed: the processes' range locks on the inode go.
 #[inline]
 pub(super) fn release_posix(table: &FdTable, file: &OpenFile) {
-    if FILE_COUNT.load(Ordering::SeqCst) != 0 {
+    if FILE_COUNT.load(Ordering::SeqCst) != 0 && !file.is_place() {
         release_owner(file, Owner::Table(table.id()));
     }
 }

@@ -1,11 +1,12 @@
 //! Sockets.
 //!
 //! A [`Socket`] is what the socket calls act on, whatever its family; [`SocketFile`] makes a file of it, for `read`,
-//! `write` and `poll`. There is one family by now: [`unix`], between the programs of this machine.
+//! `write` and `poll`. There are two families by now: [`unix`], between the programs of this machine, and [`netlink`], to the kernel.
 
 #![forbid(unsafe_code)]
 
 pub mod abi;
+pub mod netlink;
 pub mod unix;
 
 use alloc::format;
@@ -138,6 +139,10 @@ pub trait Socket: Send + Sync {
     fn peer_name(&self) -> Result<Vec<u8>>;
     /// Sends; `to` is the address for sockets without connection.
     fn send(&self, data: &mut Source<'_>, to: Option<&[u8]>, ancillary: Ancillary, how: Patience) -> Result<usize>;
+    /// Puts a message of the kernel into the queue of a netlink socket; no other has such messages (EINVAL).
+    fn hear(&self, _text: &[u8]) -> Result<()> {
+        Err(Errno::EINVAL)
+    }
     /// Receives.
     fn receive(&self, data: &mut Dest<'_>, flags: MessageFlags, how: Patience) -> Result<Received>;
     /// Shuts down.

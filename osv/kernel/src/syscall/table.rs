@@ -256,7 +256,7 @@ syscalls! {
     241 mq_unlink(name) => ipc::mq_unlink;
     242 mq_timedsend(fd, text, size, priority, timeout) => ipc::mq_timedsend;
     243 mq_timedreceive(fd, buffer, size, priority, timeout) => ipc::mq_timedreceive;
-    244 mq_notify(fd, event) => ipc::mq_notify, partly "no SIGEV_THREAD: there are no netlink sockets";
+    244 mq_notify(fd, event) => ipc::mq_notify;
     245 mq_getsetattr(fd, new, old) => ipc::mq_getsetattr;
     246 kexec_load: refused ENOSYS "one kernel per VM";
     247 waitid(kind, id, info, options, usage) => process::waitid;

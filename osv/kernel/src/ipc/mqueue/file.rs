@@ -30,9 +30,10 @@ impl File for OpenQueue {
         let text = {
             let state = self.0.state.lock();
             let listener = state.listener.as_ref().filter(|listener| listener.is_alive());
-            let (kind, signal) = match listener.map(|listener| listener.notice) {
+            let (kind, signal) = match listener.map(|listener| &listener.notice) {
                 Some(Notice::Signal(signal, _)) => (0, signal.number()),
                 Some(Notice::Silently) => (1, 0),
+                Some(Notice::Message(..)) => (2, 0),
                 None => (0, 0),
             };
             let pid = listener.map_or(0, |listener| listener.pid());

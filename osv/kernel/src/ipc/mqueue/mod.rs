@@ -17,8 +17,8 @@ use core::cmp::{Ordering, Reverse};
 
 use account::Charge;
 pub use file::OpenQueue;
-pub use notify::Notice;
 use notify::Registration;
+pub use notify::{Cookie, Notice};
 pub use volume::{instance, mount, open, unlink};
 
 use super::limits;

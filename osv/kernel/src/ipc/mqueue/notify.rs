@@ -4,17 +4,26 @@ use alloc::sync::{Arc, Weak};
 
 use linux_raw_sys::general as linux;
 
+use crate::net::Socket;
 use crate::process::signal::{Signal, SignalInfo, send};
 use crate::process::{Process, current_process, current_task};
 
 /// How it is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// Not at all, but nobody else can be (SIGEV_NONE).
     Silently,
     /// By a signal with a value (SIGEV_SIGNAL).
     Signal(Signal, u64),
+    /// By a message into a netlink socket, where a thread of libc waits for it (SIGEV_THREAD).
+    Message(Arc<dyn Socket>, Cookie),
 }
+
+/// What the message says; the last byte tells whether there is something to read or nobody is to be told any more.
+pub type Cookie = [u8; 32];
+
+/// Those two, as libc knows them. Source: `include/linux/mqueue.h`.
+const WOKEN_UP: u8 = 1;
+const REMOVED: u8 = 2;
 
 /// Who wants to be told how.
 pub struct Registration {
@@ -47,10 +56,12 @@ impl Registration {
 
     /// A message has come, from the current process.
     pub(super) fn tell(registration: Registration) {
-        let (Notice::Signal(signal, value), Some(process)) = (registration.notice, registration.process.upgrade())
-        else {
-            return;
+        let (signal, value) = match registration.notice {
+            Notice::Silently => return,
+            Notice::Signal(signal, value) => (signal, value),
+            Notice::Message(socket, cookie) => return say(&*socket, cookie, WOKEN_UP),
         };
+        let Some(process) = registration.process.upgrade() else { return };
         let task = current_task();
         let (pid, user) = (task.process().pid(), task.credentials().user.real);
         let info = SignalInfo::with_value(signal, linux::SI_MESGQ, pid, user, value);
@@ -60,6 +71,15 @@ impl Registration {
 
     /// Nobody is to be told any more.
     pub(super) fn cancel(registration: Registration) {
-        drop(registration);
+        if let Notice::Message(socket, cookie) = registration.notice {
+            say(&*socket, cookie, REMOVED);
+        }
     }
+}
+
+fn say(socket: &dyn Socket, mut cookie: Cookie, what: u8) {
+    let [.., last] = &mut cookie;
+    *last = what;
+    // A socket that is closed or full loses the message, as on Linux.
+    let _ = socket.hear(&cookie);
 }

@@ -148,14 +148,7 @@ impl AddressSpace {
         if request.flags.contains(MapFlags::BELOW_2G) {
             return areas.vmas.find_gap(MMAP_MIN_ADDR, 1 << 31, len, PAGE).ok_or(Errno::ENOMEM);
         }
-        let hint = request.addr & !(PAGE - 1);
-        if hint >= MMAP_MIN_ADDR
-            && hint.checked_add(len).is_some_and(|end| end <= USER_END)
-            && areas.vmas.overlapping(hint, hint + len).next().is_none()
-        {
-            return Ok(hint);
-        }
-        find_place(areas, len, align)
+        find_place_near(areas, request.addr, len, align)
     }
 
     /// Shows the object of a shared mapping from `offset` on in `len` bytes at `addr`, which lie within that mapping (EINVAL).
@@ -243,9 +236,21 @@ impl AddressSpace {
     }
 }
 
+/// Where `hint` says, if there is room.
+pub(super) fn find_place_near(areas: &mut Areas, hint: u64, len: u64, align: u64) -> Result<u64> {
+    let hint = hint & !(PAGE - 1);
+    if hint >= MMAP_MIN_ADDR
+        && hint.checked_add(len).is_some_and(|end| end <= USER_END)
+        && areas.vmas.overlapping(hint, hint + len).next().is_none()
+    {
+        return Ok(hint);
+    }
+    find_place(areas, len, align)
+}
+
 /// A place for `len` bytes below the stack; above it only if there is none.
 #[inline(always)]
-pub(super) fn find_place(areas: &mut Areas, len: u64, align: u64) -> Result<u64> {
+fn find_place(areas: &mut Areas, len: u64, align: u64) -> Result<u64> {
     let top = areas.mmap_top;
     areas
         .vmas

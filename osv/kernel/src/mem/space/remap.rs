@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use bitflags::bitflags;
 
 use super::fault::Populate;
-use super::map::{check_commit, check_fixed, find_place};
+use super::map::{check_commit, check_fixed, find_place_near};
 use super::vma::{Area, AreaFlags};
 use super::{AddressSpace, Areas, PAGE};
 use crate::errno::{Errno, Result};
@@ -73,11 +73,14 @@ impl AddressSpace {
         }
         let old_end = addr.checked_add(old_len).filter(|&end| end <= USER_END).ok_or(Errno::EINVAL)?;
         let mut areas = self.areas.write();
-        if is_fixed {
-            check_fixed(new_addr, new_len).map_err(|_| Errno::EINVAL)?;
-            if new_addr < old_end && addr < new_addr + new_len {
+        if is_fixed || keeps_old {
+            // A hint may be as low as it likes, but not overlap.
+            let is_bad = check_fixed(new_addr, new_len).is_err_and(|error| is_fixed || error != Errno::EPERM);
+            if is_bad || new_addr < old_end && addr < new_addr + new_len {
                 return Err(Errno::EINVAL);
             }
+        }
+        if is_fixed {
             self.unmap_areas(&mut areas, new_addr, new_addr + new_len)?;
         } else if old_len >= new_len && !keeps_old && old_len != 0 {
             areas.vmas.find(addr).ok_or(Errno::EFAULT)?;
@@ -110,7 +113,8 @@ impl AddressSpace {
             new_addr
         } else {
             let align = if part.file.is_none() && new_len >= TABLE_BYTES { TABLE_BYTES } else { PAGE };
-            find_place(&mut areas, new_len, align)?
+            let hint = if keeps_old { new_addr } else { 0 };
+            find_place_near(&mut areas, hint, new_len, align)?
         };
         self.relocate(&mut areas, part, to, new_len.min(old_len), new_len, keeps_old)?;
         Ok(to)

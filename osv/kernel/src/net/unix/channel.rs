@@ -48,6 +48,11 @@ impl Message {
         self.data.len() - self.start
     }
 
+    /// The whole message, of which nothing was taken.
+    pub(super) fn into_data(self) -> Vec<u8> {
+        self.data
+    }
+
     fn rest(&self) -> &[u8] {
         self.data.get(self.start..).unwrap_or_default()
     }

@@ -293,6 +293,21 @@ impl Endpoint {
         Ok(len)
     }
 
+    /// Takes a whole message out of a program's memory (EMSGSIZE).
+    pub(super) fn read_message(&self, data: &mut Source<'_>) -> Result<Vec<u8>> {
+        let len = Some(data.remaining()).filter(|&len| len <= self.incoming.limit()).ok_or(Errno::EMSGSIZE)?;
+        let message = Message::new(data, len, Ancillary::default(), None)?;
+        Ok(message.into_data())
+    }
+
+    /// Puts a message in that comes from the kernel. ENOBUFS if there is no room.
+    pub(super) fn put(&self, data: &mut Source<'_>, ancillary: Ancillary, from: Vec<u8>) -> Result<()> {
+        let now = Patience { is_none: true, deadline: None };
+        let len = data.remaining();
+        self.incoming.wait_for_room(len.max(1), now).map_err(|_| Errno::ENOBUFS)?;
+        self.deliver(Message::new(data, len, ancillary, Some(from))?)
+    }
+
     /// Ends a datagram socket's connection to `other`.
     fn leave(&self, other: &Endpoint) {
         let left = {

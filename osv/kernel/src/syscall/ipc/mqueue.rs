@@ -3,14 +3,16 @@
 use alloc::sync::Arc;
 
 use linux_raw_sys::general as linux;
+use linux_raw_sys::net::AF_NETLINK;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::SysResult;
 use crate::errno::{Errno, Result};
 use crate::event::Clock;
 use crate::fs::{Caller, OpenFile, OpenFlags, PATH_MAX};
-use crate::ipc::mqueue::{self, Capacity, Notice, OpenQueue, PRIORITIES, Queue};
+use crate::ipc::mqueue::{self, Capacity, Cookie, Notice, OpenQueue, PRIORITIES, Queue};
 use crate::mem::user::{UserAddr, UserPtr, UserSlice, read_cstr};
+use crate::net::SocketFile;
 use crate::process::limits::Resource;
 use crate::process::signal::Signal;
 use crate::process::{current_process, current_task};
@@ -129,6 +131,15 @@ pub fn mq_notify(fd: Fd, event: UserPtr<Sigevent>) -> SysResult {
         Some(event) => Some(match event.kind() {
             linux::SIGEV_NONE => Notice::Silently,
             linux::SIGEV_SIGNAL => Notice::Signal(Signal::new(event.signal()).ok_or(Errno::EINVAL)?, event.value()),
+            linux::SIGEV_THREAD => {
+                let cookie = UserPtr::<Cookie>::new(event.value()).read()?;
+                let file = current_task().files().get(event.signal() as i32)?;
+                let socket = file.downcast::<SocketFile>().ok_or(Errno::ENOTSOCK)?.socket();
+                if socket.identity().0 != AF_NETLINK {
+                    return Err(Errno::EINVAL);
+                }
+                Notice::Message(socket.clone(), cookie)
+            }
             _ => return Err(Errno::EINVAL),
         }),
     };

@@ -1,5 +1,8 @@
 //! `socket(2)`, `socketpair(2)`, `listen(2)`, `accept(2)`, `connect(2)`, `shutdown(2)`.
 
+use linux_raw_sys::net::AF_NETLINK;
+use linux_raw_sys::netlink::NETLINK_ROUTE;
+
 use super::address::{self, Address};
 use super::{install, patience, socket_at};
 use crate::errno::{Errno, Result};
@@ -8,6 +11,7 @@ use crate::mem::user::{UserAddr, UserPtr};
 use crate::net::abi::{
     AF_MAX, AF_UNIX, SHUT_RD, SHUT_RDWR, SHUT_WR, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM, SOCK_TYPE_MASK,
 };
+use crate::net::netlink::Netlink;
 use crate::net::unix::{Endpoint, Kind};
 use crate::net::{MessageFlags, Shutdown};
 use crate::process::current_task;
@@ -20,6 +24,7 @@ fn decode(domain: u32, kind: u32, protocol: u32) -> Result<(Kind, OpenFlags)> {
         AF_UNIX => {}
         AF_MAX.. => return Err(Errno::EAFNOSUPPORT),
         _ if kind & SOCK_TYPE_MASK > 10 => return Err(Errno::EINVAL),
+        AF_NETLINK => return Err(Errno::EOPNOTSUPP),
         _ => return Err(Errno::EAFNOSUPPORT),
     }
     if protocol != 0 && protocol != AF_UNIX {
@@ -39,8 +44,21 @@ fn decode_flags(flags: u32) -> Result<OpenFlags> {
     OpenFlags::from_bits(flags).filter(|&flags| known.contains(flags)).ok_or(Errno::EINVAL)
 }
 
+/// A socket to the kernel: those of one family only.
+fn netlink(kind: u32, protocol: u32) -> SysResult {
+    let flags = decode_flags(kind & !SOCK_TYPE_MASK)?;
+    match kind & SOCK_TYPE_MASK {
+        kind @ (SOCK_RAW | SOCK_DGRAM) if protocol == NETLINK_ROUTE => install(Netlink::new(kind), flags),
+        SOCK_RAW | SOCK_DGRAM => Err(Errno::EPROTONOSUPPORT),
+        _ => Err(Errno::ESOCKTNOSUPPORT),
+    }
+}
+
 /// A socket. <https://man7.org/linux/man-pages/man2/socket.2.html>
 pub fn socket(domain: u32, kind: u32, protocol: u32) -> SysResult {
+    if domain == AF_NETLINK && kind & SOCK_TYPE_MASK <= 10 {
+        return netlink(kind, protocol);
+    }
     let (kind, flags) = decode(domain, kind, protocol)?;
     install(Endpoint::new(kind), flags)
 }
