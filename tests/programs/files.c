@@ -71,6 +71,7 @@ static void opening(void) {
     VALUE(lseek(fd, 0, SEEK_CUR));
     int anonymous = open(".", O_TMPFILE | O_RDWR, 0600);
     printf("O_TMPFILE: %s\n", anonymous < 0 ? error_name(errno) : "ok");
+    VALUE(fcntl(anonymous, F_GETFL));
     umask(077);
     close(MUST(open("masked", O_RDWR | O_CREAT, 0666)));
     umask(022);

@@ -170,6 +170,35 @@ static void conditions(void) {
     VALUE(word);
 }
 
+static void *wait_plainly(void *unused) {
+    (void)unused;
+    __atomic_add_fetch(&arrived, 1, __ATOMIC_SEQ_CST);
+    futex(&condition, FUTEX_WAIT_PRIVATE, 7, NULL, NULL, 0);
+    return NULL;
+}
+
+/* Who waits for a lock is not woken like others, and the other way round. */
+static void mismatches(void) {
+    SECTION("mismatches");
+    pthread_t thread;
+    arrived = 0;
+    pthread_create(&thread, NULL, wait_plainly, NULL);
+    while (!arrived) sleep_ms(1);
+    sleep_ms(50);
+    VALUE(futex(&condition, FUTEX_CMP_REQUEUE_PI_PRIVATE, 1, (void *)1, &word, 7));
+    VALUE(futex(&condition, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0));
+    pthread_join(thread, NULL);
+    arrived = through = 0;
+    pthread_create(&thread, NULL, wait_for_condition, NULL);
+    while (!arrived) sleep_ms(1);
+    sleep_ms(50);
+    VALUE(futex(&condition, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0));
+    VALUE(futex(&condition, FUTEX_REQUEUE_PRIVATE, 1, (void *)1, &second, 0));
+    VALUE(futex(&condition, FUTEX_CMP_REQUEUE_PI_PRIVATE, 1, NULL, &word, 7));
+    pthread_join(thread, NULL);
+    VALUE(through);
+}
+
 /* pthread's locks. */
 static pthread_mutex_t mutex;
 static volatile long long counter;
@@ -393,6 +422,7 @@ int main(void) {
     lock_and_unlock();
     deadlock();
     conditions();
+    mismatches();
     pthread_locks();
     between_processes();
     several_words();

@@ -465,6 +465,32 @@ static void queues(void) {
     IPC(put(id, 1, "x", 0));
 }
 
+static void set_next_id(const char *name, int id) {
+    char text[16], path[64];
+    snprintf(path, sizeof path, "/proc/sys/kernel/%s_next_id", name);
+    int fd = open(path, O_RDWR);
+    ssize_t length = snprintf(text, sizeof text, "%d", id);
+    printf("%s %d: %s", name, id, write(fd, text, length) == length ? "ok" : error_name(errno));
+    length = pread(fd, text, sizeof text - 1, 0);
+    printf(", %.*s", (int)length, text);
+    close(fd);
+}
+
+/* What checkpoints are restored by: the id that the next object gets. */
+static void chosen_ids(void) {
+    SECTION("chosen ids");
+    const int id = 777 << 15 | 5000;
+    set_next_id("msg", id), VALUE(msgget(IPC_PRIVATE, 0600));
+    set_next_id("msg", id), VALUE(msgget(IPC_PRIVATE, 0600));
+    set_next_id("sem", id), VALUE(semget(IPC_PRIVATE, 1, 0600));
+    set_next_id("shm", id), VALUE(shmget(IPC_PRIVATE, PAGE, 0600));
+    set_next_id("shm", -5);
+    IPC(msgctl(id, IPC_RMID, NULL));
+    IPC(msgctl(id + 1, IPC_RMID, NULL));
+    IPC(semctl(id, 0, IPC_RMID));
+    IPC(shmctl(id, IPC_RMID, NULL));
+}
+
 /* A queue, a set and a segment between two processes, many times. */
 static void traffic(void) {
     SECTION("traffic");
@@ -500,6 +526,7 @@ int main(void) {
     segments();
     semaphores();
     queues();
+    chosen_ids();
     traffic();
     return 0;
 }

@@ -131,7 +131,7 @@ impl<'a> Caller<'a> {
         let name = alloc::format!("#{}", inode.metadata()?.ino);
         let dentry = Dentry::new_unlinked(parent.dentry(), name.as_bytes(), inode, !flags.contains(OpenFlags::EXCL));
         let place = PathRef::new(parent.mount().clone(), dentry);
-        open_checked(place, flags.difference(OpenFlags::TMPFILE))
+        open_checked(place, flags)
     }
 }
 

@@ -39,6 +39,8 @@ struct Places<T> {
     next: usize,
     last: Option<usize>,
     sequence: u32,
+    /// The id that the next object is to have.
+    wanted: Option<i32>,
 }
 
 impl<T: Object> Table<T> {
@@ -52,6 +54,7 @@ impl<T: Object> Table<T> {
                 next: 0,
                 last: None,
                 sequence: 0,
+                wanted: None,
             }),
         }
     }
@@ -88,6 +91,18 @@ impl<T: Object> Table<T> {
             };
         };
         accept(&found, wanted, credentials, check)
+    }
+
+    /// The id that the next object is to have, if somebody has asked for one: what checkpoints are restored by.
+    pub fn wanted_id(&self) -> Option<i32> {
+        self.places.lock().wanted
+    }
+
+    /// Asks for the id of the next object. If its place is taken, the next free one serves.
+    pub fn want_id(&self, id: i32) -> Result<()> {
+        place_of(id)?;
+        self.places.lock().wanted = Some(id);
+        Ok(())
     }
 
     /// The object with this id (EINVAL).
@@ -170,31 +185,55 @@ impl<T: Object> Places<T> {
         if self.count as u64 >= limit {
             return Err(Errno::ENOSPC);
         }
-        let cycle = (self.count + self.count / 2).clamp(MIN_CYCLE, 1 << SEQUENCE_SHIFT);
-        let place = self.free_place(cycle).ok_or(Errno::ENOSPC)?;
+        let wanted = self.wanted.take();
+        let place = match wanted {
+            Some(id) => self.free_place_from(place_of(id)?),
+            None => self.free_place(),
+        };
+        let place = place.ok_or(Errno::ENOSPC)?;
         if place >= self.objects.len() {
             self.objects.try_reserve(place + 1 - self.objects.len()).map_err(|_| Errno::ENOMEM)?;
             self.objects.resize_with(place + 1, || None);
         }
-        if self.last.is_some_and(|last| place <= last) {
-            self.sequence = if self.sequence < MAX_SEQUENCE { self.sequence + 1 } else { 0 };
-        }
-        let id = (self.sequence << SEQUENCE_SHIFT | place as u32) as i32;
+        let sequence = match wanted {
+            Some(id) => id as u32 >> SEQUENCE_SHIFT,
+            None => self.next_sequence(place),
+        };
+        let id = (sequence << SEQUENCE_SHIFT | place as u32) as i32;
         object.header().set_id(id);
         self.objects[place] = Some(Arc::clone(object));
         if let Some(key) = key {
             self.keys.insert(key, place);
         }
         self.count += 1;
-        (self.next, self.last) = (place + 1, Some(place));
+        if wanted.is_none() {
+            (self.next, self.last) = (place + 1, Some(place));
+        }
         Ok(id)
     }
 
-    /// The next free place below `cycle`, in turn.
-    fn free_place(&self, cycle: usize) -> Option<usize> {
-        let is_free = |place: &usize| self.objects.get(*place).is_none_or(Option::is_none);
+    /// The sequence number of what comes to `place` in turn.
+    fn next_sequence(&mut self, place: usize) -> u32 {
+        if self.last.is_some_and(|last| place <= last) {
+            self.sequence = if self.sequence < MAX_SEQUENCE { self.sequence + 1 } else { 0 };
+        }
+        self.sequence
+    }
+
+    /// The next free place, in turn.
+    fn free_place(&self) -> Option<usize> {
+        let cycle = (self.count + self.count / 2).clamp(MIN_CYCLE, 1 << SEQUENCE_SHIFT);
         let next = self.next.min(cycle);
-        (next..cycle).find(is_free).or_else(|| (0..next).find(is_free))
+        (next..cycle).chain(0..next).find(|&place| self.is_free(place))
+    }
+
+    /// The first free place from `first` on.
+    fn free_place_from(&self, first: usize) -> Option<usize> {
+        (first..1 << SEQUENCE_SHIFT).find(|&place| self.is_free(place))
+    }
+
+    fn is_free(&self, place: usize) -> bool {
+        self.objects.get(place).is_none_or(Option::is_none)
     }
 
     fn remove(&mut self, object: &T) -> Option<Arc<T>> {
@@ -263,6 +302,18 @@ mod tests {
         assert_eq!(get(&table, PRIVATE, 0), Ok(1 << SEQUENCE_SHIFT));
         assert_eq!(table.at(0).unwrap().header().sequence(), 1);
         assert_eq!((table.count(), table.highest_place()), (1, 0));
+    }
+
+    #[test]
+    fn ids_can_be_asked_for() {
+        let table = Table::new();
+        let wanted = 7 << SEQUENCE_SHIFT | 3;
+        table.want_id(wanted).unwrap();
+        assert_eq!(get(&table, PRIVATE, 0), Ok(wanted));
+        assert_eq!((table.wanted_id(), get(&table, PRIVATE, 0)), (None, Ok(0)));
+        table.want_id(wanted).unwrap();
+        assert_eq!(get(&table, PRIVATE, 0), Ok(wanted + 1));
+        assert_eq!(table.want_id(-1), Err(Errno::EINVAL));
     }
 
     #[test]

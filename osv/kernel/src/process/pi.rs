@@ -19,7 +19,7 @@ use super::{current_task, tree};
 use crate::errno::{Errno, Result};
 use crate::mem::user::UserPtr;
 use crate::sched::futex::Key;
-use crate::sched::{Deadline, Mutex, WaitQueue, yield_now};
+use crate::sched::{self, Deadline, Mutex, WaitQueue, yield_now};
 use crate::sorted_map::SortedMap;
 
 /// How far a chain of owners that wait for others is followed.
@@ -315,12 +315,15 @@ pub fn wait_for_condition(condition: Word, expected: u32, lock: Word, deadline: 
 }
 
 /// FUTEX_CMP_REQUEUE_PI: gives the lock to one who waits for the condition, if it is free, and lets `most` others wait for it.
-/// Returns how many have got or wait for it now.
+/// Returns how many have got or wait for it now. EINVAL if a waiter knows nothing of the lock.
 pub fn requeue(condition: Word, expected: u32, lock: Word, most: usize) -> Result<usize> {
     let _active = Active::new();
     let mut table = TABLE.lock();
     if condition.at.read()? != expected {
         return Err(Errno::EAGAIN);
+    }
+    if sched::futex::has_waiters(condition.key) {
+        return Err(Errno::EINVAL);
     }
     let mut moved = 0;
     while moved < most.saturating_add(1) {
@@ -348,6 +351,15 @@ pub fn requeue(condition: Word, expected: u32, lock: Word, most: usize) -> Resul
         moved += 1;
     }
     Ok(moved)
+}
+
+/// Whether somebody waits for a lock or its condition at `key`, whom only the calls of this file may wake.
+pub fn has_waiters(key: Key) -> bool {
+    if ACTIVE.load(Ordering::SeqCst) == 0 {
+        return false;
+    }
+    let table = TABLE.lock();
+    table.locks.contains_key(&key) || table.conditions.iter().any(|(condition, _, _)| *condition == key)
 }
 
 /// The task ends: what it has locked goes to those who wait for it.

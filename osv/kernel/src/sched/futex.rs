@@ -153,6 +153,11 @@ fn sleep_for_any(waiters: &mut [Waiter], deadline: Option<Deadline>) -> Result<(
     }
 }
 
+/// Whether any thread waits for `key`.
+pub fn has_waiters(key: Key) -> bool {
+    find(&TABLE[key.bucket()].list.lock(), key, ANY_BIT).is_some()
+}
+
 /// Wakes up to `most` threads that wait for `key` with one of `bits`, oldest first; returns how many.
 #[inline]
 pub fn wake(key: Key, most: usize, bits: u32) -> usize {

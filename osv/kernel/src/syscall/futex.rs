@@ -167,7 +167,16 @@ fn wake(word: UserPtr<u32>, is_shared: bool, most: u32, bits: u32) -> SysResult 
     if bits == 0 {
         return Err(Errno::EINVAL);
     }
-    Ok(futex::wake(key(word, is_shared)?, at_least_one(most), bits) as u64)
+    let key = key(word, is_shared)?;
+    let woken = futex::wake(key, at_least_one(most), bits);
+    check_plain(key, woken)?;
+    Ok(woken as u64)
+}
+
+/// EINVAL if nobody was found because those who wait at `key` wait for a lock that inherits priority.
+#[inline(always)]
+fn check_plain(key: Key, found: usize) -> Result<()> {
+    if found == 0 && pi::has_waiters(key) { Err(Errno::EINVAL) } else { Ok(()) }
 }
 
 /// Linux wakes one thread even if it is asked for none.
@@ -191,6 +200,7 @@ fn requeue(
     let word = expected.map(|expected| (expected, &read as &dyn Fn() -> Result<u32>));
     let keys = (key(from, is_shared)?, key(to, is_shared)?);
     let (woken, moved) = futex::requeue(keys.0, keys.1, most_woken as usize, most_moved as usize, word)?;
+    check_plain(keys.0, woken + moved)?;
     Ok(if expected.is_some() { woken + moved } else { woken } as u64)
 }
 
@@ -203,6 +213,7 @@ fn wake_op(word: UserPtr<u32>, word2: UserPtr<u32>, is_shared: bool, most: u32, 
     if operation.compares(old) {
         woken += futex::wake(key2, at_least_one(most2 as u32), ANY_BIT);
     }
+    check_plain(key1, woken)?;
     Ok(woken as u64)
 }
 

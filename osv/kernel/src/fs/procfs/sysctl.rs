@@ -8,6 +8,7 @@ use crate::errno::{Errno, Result};
 use crate::fs::generated::{Entry, Text};
 use crate::fs::{MAX_FDS, devpts, pipe};
 use crate::ipc::limits::{self, Limit};
+use crate::ipc::{msg, sem, shm};
 use crate::mem::space::{ALWAYS_OVERCOMMITS, AREA_LIMIT};
 use crate::process::tree::MAX_ID;
 use crate::sync::Once;
@@ -30,6 +31,17 @@ macro_rules! limit {
     };
 }
 
+/// The id that the next object of a family of IPC is to have; -1 for whichever comes.
+macro_rules! next_id {
+    ($name:literal, $table:path) => {
+        Entry::writable(
+            $name,
+            |_, out| wanted_id($table().wanted_id(), out),
+            |_, text| $table().want_id(parse_id(text)?),
+        )
+    };
+}
+
 pub(super) static ROOT: &[Entry<()>] = &[
     Entry::directory("fs", FS),
     Entry::directory("kernel", KERNEL),
@@ -47,6 +59,7 @@ static KERNEL: &[Entry<()>] = &[
     limit!("msgmax", limits::MSG_MAX),
     limit!("msgmnb", limits::MSG_BYTES),
     limit!("msgmni", limits::MSG_IDS),
+    next_id!("msg_next_id", msg::table),
     fixed!("ngroups_max", "65536"),
     Entry::file("osrelease", |_, out| line(uts::RELEASE, out)),
     Entry::file("ostype", |_, out| line(uts::SYSTEM, out)),
@@ -61,9 +74,11 @@ static KERNEL: &[Entry<()>] = &[
     fixed!("randomize_va_space", "2"),
     fixed!("sched_rr_timeslice_ms", "100"),
     Entry::writable("sem", semaphores, set_semaphores),
+    next_id!("sem_next_id", sem::table),
     limit!("shmall", limits::SHM_ALL),
     limit!("shmmax", limits::SHM_MAX),
     limit!("shmmni", limits::SHM_IDS),
+    next_id!("shm_next_id", shm::table),
     fixed!("shm_rmid_forced", "0"),
     fixed!("tainted", "0"),
     Entry::file("threads-max", threads_max),
@@ -191,6 +206,16 @@ fn number(value: u64, out: &mut Text) -> Result<()> {
 fn set_limit(limit: &Limit, text: &[u8]) -> Result<()> {
     let value = parse_numbers(text)?.first().copied().ok_or(Errno::EINVAL)?;
     if limit.set(value) { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+fn wanted_id(id: Option<i32>, out: &mut Text) -> Result<()> {
+    writeln!(out, "{}", id.unwrap_or(-1));
+    Ok(())
+}
+
+fn parse_id(text: &[u8]) -> Result<i32> {
+    let value = parse_numbers(text)?.first().copied().ok_or(Errno::EINVAL)?;
+    i32::try_from(value).map_err(|_| Errno::EINVAL)
 }
 
 /// The limits of semaphores share a line.
