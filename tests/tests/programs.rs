@@ -260,7 +260,7 @@ fn system_calls() {
 #[test]
 fn file_calls() {
     let mut suite = Suite::new("files", &["--cpus", "2"]);
-    for name in ["paths", "permissions", "contents", "locks", "mounts", "unix_sockets"] {
+    for name in ["paths", "permissions", "contents", "locks", "mounts", "namespaces", "unix_sockets"] {
         let program = built(gcc(&format!("{name}.c"), name, &["-pthread"]));
         suite.add(Case::program(name, &program, &[]).seconds(120));
     }

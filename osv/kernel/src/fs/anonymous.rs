@@ -7,6 +7,7 @@
 use alloc::sync::Arc;
 
 use super::dentry::Dentry;
+use super::nsfs::NamespaceFile;
 use super::pipe::PipeEnd;
 use super::{
     File, FileSystem, FileType, Inode, Metadata, Mount, MountFlags, OpenFile, OpenFlags, PathRef, StatFs, Stream,
@@ -33,6 +34,11 @@ pub fn place_of(file: &Arc<OpenFile>) -> Result<PathRef> {
     Ok(PathRef::new(mount(), Dentry::new_root(inode)))
 }
 
+/// Whether a place has been made up.
+pub fn is_made_up(place: &PathRef) -> bool {
+    Arc::ptr_eq(place.mount(), &mount())
+}
+
 /// The inode at such a place. It lives as long as somebody is about to open it.
 struct Anonymous {
     metadata: Metadata,
@@ -48,12 +54,14 @@ impl Inode for Anonymous {
         self.metadata.kind
     }
 
-    /// A pipe gets a new end, as a FIFO does; a port of the runner's is the same however often it is opened.
+    /// A pipe gets a new end, as a FIFO does; a port of the runner's is the same however often it is opened, and
+    /// so is a namespace.
     fn open(self: Arc<Self>, _flags: OpenFlags) -> Result<Option<Arc<dyn File>>> {
         if self.file.downcast::<PipeEnd>().is_some() {
             return Ok(None);
         }
-        if self.file.downcast::<Stream>().is_none() {
+        let is_reopened = self.file.downcast::<Stream>().is_some() || self.file.downcast::<NamespaceFile>().is_some();
+        if !is_reopened {
             return Err(Errno::ENXIO);
         }
         Ok(self.file.file().cloned())

@@ -12,8 +12,7 @@ use super::overlay::OverlayFs;
 use super::ramfs::{Options, RamFs};
 use super::types::{self, Request};
 use super::{
-    Caller, FileSystem, FsContext, Mount, MountFlags, NewKind, PathRef, Start, Subject, devpts, mount, mounting,
-    procfs, sysfs,
+    Caller, FileSystem, FsContext, Mount, MountFlags, NewKind, PathRef, Start, Subject, devpts, mounting, procfs, sysfs,
 };
 use crate::drivers::virtio::blk;
 use crate::errno::{Errno, Result};
@@ -94,7 +93,6 @@ pub fn init(config: &RootConfig<'_>) -> Result<FsContext> {
     types::register("9p", false, |request| Ok(NinePFs::mount(request.source, request.is_writable)?));
     types::register("erofs", true, mount_image);
     let root = mount_root(config.rootfs)?.root_path();
-    mount::set_namespace_root(root.mount().clone());
     let context = FsContext::new(ROOT.call_once(|| root).clone());
     let caller = Caller::new(&context, &Subject::ROOT);
     make_directory(&caller, b"/tmp", 0o1777)?;
@@ -169,7 +167,7 @@ fn mount_extra(caller: &Caller<'_>, extra: &ExtraMount<'_>) -> Result<()> {
     let lower = make_lower(kind, device)?;
     let place = mount_point(caller, path)?;
     let overlay = OverlayFs::new(lower.root(), new_layer().root());
-    mounting::attach(&Mount::of(overlay, device, MountFlags::RELATIME), &place)
+    mounting::attach(caller, &Mount::of(overlay, device, MountFlags::RELATIME), &place)
 }
 
 fn mount_at(

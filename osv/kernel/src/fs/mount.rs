@@ -334,19 +334,6 @@ impl Drop for Writer {
     }
 }
 
-static NAMESPACE: SpinLock<Option<Arc<Mount>>> = SpinLock::new(None);
-
-/// The mount that all others hang on, once there is one.
-pub fn namespace_root() -> Option<Arc<Mount>> {
-    NAMESPACE.lock().clone()
-}
-
-/// Makes `mount` the one that all others hang on.
-pub fn set_namespace_root(mount: Arc<Mount>) {
-    let old = NAMESPACE.lock().replace(mount);
-    drop(old);
-}
-
 fn key(dentry: &Arc<Dentry>) -> usize {
     Arc::as_ptr(dentry).addr()
 }

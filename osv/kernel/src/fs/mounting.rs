@@ -1,14 +1,16 @@
 //! The operations of `mount(2)`, `umount(2)`, `pivot_root(2)` and of the calls that take mounting apart
 //! (`fsopen(2)` and its family).
 //!
-//! There is one namespace of mounts: all that hangs on [`mount::namespace_root`]. What is attached nowhere lives as long
-//! as somebody holds it; a [`Detached`] tree goes with the descriptor that it was made for.
+//! A caller changes the tree of its own [`MountNamespace`] only. What is attached nowhere lives as long as somebody holds it;
+//! a [`Detached`] tree goes with the descriptor that it was made for.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use linux_raw_sys::general;
 
-use super::mount::{self, SuperBlock};
+use super::mount::SuperBlock;
+use super::namespace::MountNamespace;
 use super::types::{self, Request};
 use super::{Caller, FileSystem, Mount, MountFlags, PathRef};
 use crate::errno::{Errno, Result};
@@ -59,24 +61,14 @@ pub fn mount_new(
 ) -> Result<()> {
     let block = make(caller, kind, source, options, !flags.contains(MountFlags::RDONLY))?;
     let root = block.root().clone();
-    attach(&Mount::new(block, root, flags), place)
-}
-
-/// Whether `place` can be reached from the root of all mounts.
-fn is_in_namespace(place: &PathRef) -> bool {
-    mount::namespace_root().is_none_or(|root| Arc::ptr_eq(&top_mount(place), &root))
-}
-
-/// EINVAL for a place that cannot be reached.
-fn check_in_namespace(place: &PathRef) -> Result<()> {
-    if is_in_namespace(place) { Ok(()) } else { Err(Errno::EINVAL) }
+    attach(caller, &Mount::new(block, root, flags), place)
 }
 
 /// Shows the tree at `source` at `place`, too; with `is_deep` also what is mounted below it.
-pub fn bind(source: &PathRef, place: &PathRef, is_deep: bool) -> Result<()> {
-    check_in_namespace(place)?;
-    let tree = clone_tree(source, is_deep)?;
-    let attached = attach(&tree, place);
+pub fn bind(caller: &Caller<'_>, source: &PathRef, place: &PathRef, is_deep: bool) -> Result<()> {
+    caller.context.namespace().check(place)?;
+    let tree = clone_tree(caller, source, is_deep)?;
+    let attached = attach(caller, &tree, place);
     if attached.is_err() {
         tree.dissolve();
     }
@@ -84,16 +76,78 @@ pub fn bind(source: &PathRef, place: &PathRef, is_deep: bool) -> Result<()> {
 }
 
 /// A copy of the mounts that show at `source`, attached nowhere. EINVAL for what must not be bound.
-pub fn clone_tree(source: &PathRef, is_deep: bool) -> Result<Arc<Mount>> {
-    check_in_namespace(source)?;
-    if source.mount().propagation() == general::MS_UNBINDABLE {
+pub fn clone_tree(caller: &Caller<'_>, source: &PathRef, is_deep: bool) -> Result<Arc<Mount>> {
+    caller.context.namespace().check(source)?;
+    if is_unbindable(source.mount()) {
         return Err(Errno::EINVAL);
     }
-    let top = copy(source);
+    let mut copies = Copies::of(source);
     if is_deep {
-        copy_below(source, &top)?;
+        copies.add_below(source, |mount| !is_unbindable(mount))?;
     }
-    Ok(top)
+    Ok(copies.top())
+}
+
+/// Copies of all mounts from `root` on: for a new namespace.
+pub(super) fn copy_all(root: &Arc<Mount>) -> Result<Copies> {
+    let root = root.root_path();
+    let mut copies = Copies::of(&root);
+    let copied = copies.add_below(&root, |_| true);
+    if copied.is_err() {
+        copies.top().dissolve();
+    }
+    copied.map(|()| copies)
+}
+
+fn is_unbindable(mount: &Mount) -> bool {
+    mount.propagation() == general::MS_UNBINDABLE
+}
+
+/// A tree of mounts that are copies of others.
+pub(super) struct Copies {
+    top: Arc<Mount>,
+    /// Originals and copies.
+    pairs: Vec<(Arc<Mount>, Arc<Mount>)>,
+}
+
+impl Copies {
+    /// A copy of the mount that shows at `source`, from there on.
+    fn of(source: &PathRef) -> Copies {
+        let top = copy(source);
+        Copies { pairs: alloc::vec![(source.mount().clone(), top.clone())], top }
+    }
+
+    /// The uppermost.
+    pub(super) fn top(&self) -> Arc<Mount> {
+        self.top.clone()
+    }
+
+    /// The place in the copy that is what `place` is in the original; the same place if it is not in the original.
+    pub(super) fn translate(&self, place: PathRef) -> PathRef {
+        match self.of_mount(place.mount()) {
+            Some(copy) => PathRef::new(copy.clone(), place.dentry().clone()),
+            None => place,
+        }
+    }
+
+    fn of_mount(&self, mount: &Arc<Mount>) -> Option<&Arc<Mount>> {
+        self.pairs.iter().find(|(original, _)| Arc::ptr_eq(original, mount)).map(|(_, copy)| copy)
+    }
+
+    /// Copies what is mounted below `source` and `is_wanted` to the same places of the copy.
+    fn add_below(&mut self, source: &PathRef, is_wanted: impl Fn(&Mount) -> bool) -> Result<()> {
+        for below in source.mount().tree().into_iter().skip(1) {
+            let Some(at) = below.attachment() else { continue };
+            let Some(parent) = self.of_mount(at.mount()).cloned() else { continue };
+            let is_inside = !Arc::ptr_eq(at.mount(), source.mount()) || source.dentry().is_ancestor_of(at.dentry());
+            if is_inside && is_wanted(&below) {
+                let below_copy = copy(&below.root_path());
+                below_copy.attach(&PathRef::new(parent, at.dentry().clone()))?;
+                self.pairs.push((below, below_copy));
+            }
+        }
+        Ok(())
+    }
 }
 
 fn copy(source: &PathRef) -> Arc<Mount> {
@@ -103,27 +157,11 @@ fn copy(source: &PathRef) -> Arc<Mount> {
     copy
 }
 
-/// Copies what is mounted below `source` to the same places of `copy`.
-fn copy_below(source: &PathRef, top: &Arc<Mount>) -> Result<()> {
-    let mut pairs = alloc::vec![(source.mount().clone(), top.clone())];
-    for below in source.mount().tree().into_iter().skip(1) {
-        let Some(at) = below.attachment() else { continue };
-        let Some((_, parent)) = pairs.iter().find(|(original, _)| Arc::ptr_eq(original, at.mount())) else { continue };
-        let is_inside = !Arc::ptr_eq(at.mount(), source.mount()) || source.dentry().is_ancestor_of(at.dentry());
-        if is_inside && below.propagation() != general::MS_UNBINDABLE {
-            let below_copy = copy(&below.root_path());
-            below_copy.attach(&PathRef::new(parent.clone(), at.dentry().clone()))?;
-            pairs.push((below, below_copy));
-        }
-    }
-    Ok(())
-}
-
 /// Attaches `mount` at `place`: directories on directories, other files on other files (ENOTDIR); not the same tree
 /// twice on each other (EBUSY).
-pub fn attach(mount: &Arc<Mount>, place: &PathRef) -> Result<()> {
+pub fn attach(caller: &Caller<'_>, mount: &Arc<Mount>, place: &PathRef) -> Result<()> {
     let place = place.clone().on_top();
-    check_in_namespace(&place)?;
+    caller.context.namespace().check(&place)?;
     let is_same = Arc::ptr_eq(place.mount().super_block(), mount.super_block());
     if is_same && place.is_mount_root() && Arc::ptr_eq(place.mount().root(), mount.root()) {
         return Err(Errno::EBUSY);
@@ -161,10 +199,11 @@ pub fn set_propagation(place: &PathRef, kind: u32, is_deep: bool) -> Result<()> 
 }
 
 /// Moves the mount whose root is at `source` to `place`; one that is attached nowhere yet is attached.
-pub fn move_mount(source: &PathRef, place: &PathRef, is_detached: bool) -> Result<()> {
+pub fn move_mount(caller: &Caller<'_>, source: &PathRef, place: &PathRef, is_detached: bool) -> Result<()> {
     let mount = mount_root(source)?;
-    check_in_namespace(place)?;
-    if !is_detached && (!is_in_namespace(source) || mount.attachment().is_none()) {
+    let namespace = caller.context.namespace();
+    namespace.check(place)?;
+    if !is_detached && (!namespace.contains(source) || mount.attachment().is_none()) {
         return Err(Errno::EINVAL);
     }
     if source.is_directory() != place.is_directory() {
@@ -185,9 +224,9 @@ pub enum Unmount {
 }
 
 /// Takes away the mount whose root is at `place`.
-pub fn unmount(place: PathRef, how: Unmount) -> Result<()> {
+pub fn unmount(namespace: &MountNamespace, place: PathRef, how: Unmount) -> Result<()> {
     let mount = mount_root(&place)?.clone();
-    check_in_namespace(&place)?;
+    namespace.check(&place)?;
     drop(place);
     if mount.attachment().is_none() {
         return Err(Errno::EBUSY);
@@ -214,7 +253,8 @@ pub fn pivot_root(caller: &Caller<'_>, new: &PathRef, put_old: &PathRef) -> Resu
     if Arc::ptr_eq(new_mount, old_mount) || Arc::ptr_eq(put_old.mount(), old_mount) {
         return Err(Errno::EBUSY);
     }
-    if !root.is_mount_root() || !new.is_mount_root() || !is_in_namespace(new) || !is_in_namespace(put_old) {
+    let namespace = caller.context.namespace();
+    if !root.is_mount_root() || !new.is_mount_root() || !namespace.contains(new) || !namespace.contains(put_old) {
         return Err(Errno::EINVAL);
     }
     if !is_below(put_old, new) || new.dentry().is_unlinked() {
@@ -227,7 +267,7 @@ pub fn pivot_root(caller: &Caller<'_>, new: &PathRef, put_old: &PathRef) -> Resu
     }
     match &root_place {
         Some(place) => new_mount.attach(place)?,
-        None => mount::set_namespace_root(new_mount.clone()),
+        None => namespace.set_root(new_mount.clone()),
     }
     old_mount.attach(&put_old.clone().on_top())?;
     Ok((root.clone(), new.clone()))

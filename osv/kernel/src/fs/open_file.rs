@@ -11,7 +11,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::signal_driven::AsyncOwner;
 use super::{
-    File, FileType, Inode, IoFlags, Metadata, OFFSET_MAX, OpenFlags, PathRef, SeekFrom, locks, mount, mounting, text,
+    File, FileType, Inode, IoFlags, Metadata, OFFSET_MAX, OpenFlags, PathRef, SeekFrom, anonymous, locks, mount,
+    mounting, text,
 };
 use crate::errno::{Errno, Result};
 use crate::event::inotify::{self, NotifyMask};
@@ -478,8 +479,9 @@ impl OpenFile {
     /// The text of the link in `/proc/self/fd`, as seen from `root`.
     pub fn link_text(&self, root: &PathRef) -> Vec<u8> {
         match (&self.path, self.file()) {
-            (Some(path), _) => path.link_text(root),
-            (None, Some(file)) => {
+            (Some(path), None) => path.link_text(root),
+            (Some(path), Some(_)) if !anonymous::is_made_up(path) => path.link_text(root),
+            (_, Some(file)) => {
                 let mut text = Vec::new();
                 file.link_text(&mut text);
                 text

@@ -1,4 +1,4 @@
-//! Places in the tree, and what a process calls root and here.
+//! Places in the tree, and what a process calls root and here, in which tree of mounts.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -7,7 +7,9 @@ use core::sync::atomic::{AtomicU16, Ordering};
 
 use super::dentry::Dentry;
 use super::mount::Mount;
+use super::namespace::MountNamespace;
 use super::{FileType, Inode};
+use crate::errno::Result;
 use crate::mem::object::MappingName;
 use crate::sync::SpinLock;
 
@@ -168,18 +170,45 @@ pub struct FsContext {
 struct Places {
     root: PathRef,
     current: PathRef,
+    namespace: Arc<MountNamespace>,
 }
 
 impl FsContext {
-    /// With `root` as root and working directory.
+    /// With `root` as root and working directory, in a namespace of what hangs on its mount.
     pub fn new(root: PathRef) -> FsContext {
-        FsContext { places: SpinLock::new(Places { current: root.clone(), root }), umask: AtomicU16::new(0o022) }
+        let namespace = MountNamespace::first(root.mount().clone());
+        let places = Places { current: root.clone(), root, namespace };
+        FsContext { places: SpinLock::new(places), umask: AtomicU16::new(0o022) }
     }
 
     /// A copy that changes on its own: for fork.
     pub fn duplicate(&self) -> FsContext {
         let places = self.places.lock().clone();
         FsContext { places: SpinLock::new(places), umask: AtomicU16::new(self.umask()) }
+    }
+
+    /// The tree of mounts that is seen.
+    pub fn namespace(&self) -> Arc<MountNamespace> {
+        self.places.lock().namespace.clone()
+    }
+
+    /// Goes to a copy of the namespace, to the same places in it.
+    pub fn copy_namespace(&self) -> Result<()> {
+        let (namespace, copies) = self.namespace().copy()?;
+        let (root, current) = (copies.translate(self.root()), copies.translate(self.current()));
+        self.set_places(Places { root, current, namespace });
+        Ok(())
+    }
+
+    /// Goes to the root of another namespace.
+    pub fn enter_namespace(&self, namespace: Arc<MountNamespace>) {
+        let root = namespace.root().root_path().on_top();
+        self.set_places(Places { current: root.clone(), root, namespace });
+    }
+
+    fn set_places(&self, places: Places) {
+        let old = core::mem::replace(&mut *self.places.lock(), places);
+        drop(old);
     }
 
     /// The root directory.

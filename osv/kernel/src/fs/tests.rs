@@ -243,7 +243,7 @@ fn links_count_and_stay_in_their_file_system() {
     let directory = world.directory("/d");
     assert_eq!(world.root().link(&directory, HERE, b"/e"), Err(Errno::EPERM));
     let other = Mount::of(RamFs::new(Options::default()), b"other", MountFlags::empty());
-    mounting::attach(&other, &directory).unwrap();
+    mounting::attach(&world.root(), &other, &directory).unwrap();
     assert_eq!(world.root().link(&file, HERE, b"/d/h"), Err(Errno::EXDEV));
     let unnamed = world.open("/", OpenFlags::TMPFILE | OpenFlags::RDWR).unwrap();
     world.root().link(unnamed.path().unwrap(), HERE, b"/named").unwrap();
@@ -256,7 +256,7 @@ fn mounts_are_crossed_both_ways() {
     let place = world.directory("/mnt");
     world.file("/mnt/hidden");
     let mount = Mount::of(RamFs::new(Options::default()), b"tmp", MountFlags::empty());
-    mounting::attach(&mount, &place).unwrap();
+    mounting::attach(&world.root(), &mount, &place).unwrap();
     assert_eq!(world.find("/mnt/hidden").err(), Some(Errno::ENOENT));
     world.file("/mnt/seen");
     let seen = world.find("/mnt/seen").unwrap();
@@ -264,17 +264,23 @@ fn mounts_are_crossed_both_ways() {
     assert_eq!(world.path_of(&world.find("/mnt/..").unwrap()), "/");
     assert_eq!(world.root().rmdir(HERE, b"/mnt"), Err(Errno::EBUSY));
     world.directory("/bound");
-    mounting::bind(&world.find("/mnt").unwrap(), &world.find("/bound").unwrap(), false).unwrap();
+    mounting::bind(&world.root(), &world.find("/mnt").unwrap(), &world.find("/bound").unwrap(), false).unwrap();
     assert!(world.find("/bound/seen").is_ok());
     mount.set_flags(MountFlags::RDONLY);
     assert_eq!(world.root().unlink(HERE, b"/mnt/seen"), Err(Errno::EROFS));
     assert_eq!(world.open("/mnt/seen", OpenFlags::WRONLY).err(), Some(Errno::EROFS));
     assert!(world.open("/bound/seen", OpenFlags::WRONLY).is_ok());
-    assert_eq!(mounting::unmount(world.find("/mnt").unwrap(), Unmount::Unused), Err(Errno::EBUSY));
+    assert_eq!(
+        mounting::unmount(&world.context.namespace(), world.find("/mnt").unwrap(), Unmount::Unused),
+        Err(Errno::EBUSY)
+    );
     drop((seen, mount));
-    mounting::unmount(world.find("/mnt").unwrap(), Unmount::Unused).unwrap();
+    mounting::unmount(&world.context.namespace(), world.find("/mnt").unwrap(), Unmount::Unused).unwrap();
     assert!(world.find("/mnt/hidden").is_ok());
-    assert_eq!(mounting::unmount(world.find("/mnt").unwrap(), Unmount::Unused), Err(Errno::EINVAL));
+    assert_eq!(
+        mounting::unmount(&world.context.namespace(), world.find("/mnt").unwrap(), Unmount::Unused),
+        Err(Errno::EINVAL)
+    );
 }
 
 #[test]

@@ -42,9 +42,8 @@ pub struct Request {
     pub wanted_tid: Option<u32>,
 }
 
-/// Namespaces, of which there is one each.
-const NAMESPACES: u64 = (linux::CLONE_NEWNS
-    | linux::CLONE_NEWCGROUP
+/// Namespaces of which there is one each.
+const NAMESPACES: u64 = (linux::CLONE_NEWCGROUP
     | linux::CLONE_NEWUTS
     | linux::CLONE_NEWIPC
     | linux::CLONE_NEWUSER
@@ -52,15 +51,18 @@ const NAMESPACES: u64 = (linux::CLONE_NEWNS
     | linux::CLONE_NEWNET
     | linux::CLONE_NEWTIME) as u64;
 
-/// There is one namespace of each kind: EINVAL, as from a kernel without them, for those who could have asked for one.
-pub fn refuse_namespaces(flags: u64) -> Result<()> {
-    let wanted = flags & NAMESPACES;
+/// New namespaces need a privilege (EPERM). There is one of each kind but of mounts: EINVAL, as from a kernel without them,
+/// for those who could have asked for one.
+pub fn check_namespaces(flags: u64) -> Result<()> {
+    let wanted = flags & (NAMESPACES | u64::from(linux::CLONE_NEWNS));
     if wanted == 0 {
         return Ok(());
     }
     let needs_privilege = wanted & u64::from(linux::CLONE_NEWUSER) == 0;
-    let is_privileged = current_task().credentials().is_capable(linux::CAP_SYS_ADMIN);
-    Err(if needs_privilege && !is_privileged { Errno::EPERM } else { Errno::EINVAL })
+    if needs_privilege && !current_task().credentials().is_capable(linux::CAP_SYS_ADMIN) {
+        return Err(Errno::EPERM);
+    }
+    if wanted & NAMESPACES == 0 { Ok(()) } else { Err(Errno::EINVAL) }
 }
 
 impl Request {
@@ -90,7 +92,7 @@ impl Request {
         if is_wrong {
             return Err(Errno::EINVAL);
         }
-        refuse_namespaces(self.flags)?;
+        check_namespaces(self.flags)?;
         if has(linux::CLONE_SETTLS) && self.tls >= USER_END {
             return Err(Errno::EPERM);
         }
@@ -196,6 +198,10 @@ fn make(parent: &Current, frame: &TrapFrame, request: &Request, tid: u32) -> Res
     };
     let files = parent.try_files().ok_or(Errno::ESRCH)?;
     let fs = parent.try_fs().ok_or(Errno::ESRCH)?;
+    let fs = if request.has(linux::CLONE_FS) { fs } else { Arc::new(fs.duplicate()) };
+    if request.has(linux::CLONE_NEWNS) {
+        fs.copy_namespace()?;
+    }
     let shares_memory = request.has(linux::CLONE_VM) && !request.has(linux::CLONE_VFORK);
     let task = Task::new(NewTask {
         tid,
@@ -204,7 +210,7 @@ fn make(parent: &Current, frame: &TrapFrame, request: &Request, tid: u32) -> Res
         alt_stack: if shares_memory { AltStack::NONE } else { *parent.signals.alt_stack.lock() },
         credentials: parent.task().credentials(),
         files: if request.has(linux::CLONE_FILES) { files } else { Arc::new(files.duplicate()) },
-        fs: if request.has(linux::CLONE_FS) { fs } else { Arc::new(fs.duplicate()) },
+        fs,
         name: parent.name(),
     });
     task.inherit_scheduling(parent);

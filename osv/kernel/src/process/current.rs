@@ -117,6 +117,11 @@ impl Current {
         }
     }
 
+    /// Whether another task has the same working directory.
+    pub fn shares_fs(self) -> bool {
+        self.task.fs.share().is_some_and(|fs| Arc::strong_count(&fs) > 2)
+    }
+
     /// Gives the task a working directory of its own, if it shares one.
     pub fn unshare_fs(self) {
         if let Some(fs) = self.task.fs.share()

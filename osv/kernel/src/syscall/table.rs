@@ -284,7 +284,7 @@ syscalls! {
     269 faccessat(directory, path, mode) => fs::faccessat;
     270 pselect6(count, read, write, except, timeout, mask) => event::pselect6;
     271 ppoll(fds, count, timeout, mask, mask_size) => event::ppoll;
-    272 unshare(flags) => process::unshare, partly "there is one namespace of each kind (EINVAL)";
+    272 unshare(flags) => process::unshare, partly "there is one namespace of each kind but of mounts (EINVAL)";
     273 set_robust_list(head, size) => process::set_robust_list;
     274 get_robust_list(tid, head, size) => process::get_robust_list;
     275 splice(input, input_offset, output, output_offset, len, flags) => event::splice;
@@ -320,7 +320,7 @@ syscalls! {
     305 clock_adjtime(clock, state) => time::clock_adjtime, partly "the clock steps, its rate stays";
     306 syncfs(fd) => fs::syncfs;
     307 sendmmsg(fd, messages, count, flags) => net::sendmmsg;
-    308 setns(fd, kind) => process::setns, partly "there is one namespace of each kind (EINVAL)";
+    308 setns(fd, kind) => process::setns;
     309 getcpu(cpu, node, cache) => process::getcpu;
     310 process_vm_readv(pid, local, local_count, remote, remote_count, flags) => mm::process_vm_readv;
     311 process_vm_writev(pid, local, local_count, remote, remote_count, flags) => mm::process_vm_writev;

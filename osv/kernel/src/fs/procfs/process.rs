@@ -5,8 +5,10 @@ use alloc::sync::Arc;
 
 use super::{descriptors, maps, memory_file, mounts, net, pagemap, stat, status};
 use crate::errno::{Errno, Result};
+use crate::fs::anonymous::place_of;
 use crate::fs::generated::{Children, Context, Directory, Entry, Text, Volume, parse_number, parse_written};
-use crate::fs::{FileType, FsContext, Inode, OpenFile, PathRef};
+use crate::fs::nsfs::{self, NamespaceFile};
+use crate::fs::{File, FileType, FsContext, Inode, OpenFile, OpenFlags, PathRef};
 use crate::mem::space::AddressSpace;
 use crate::mem::user::Dest;
 use crate::process::{Process, Task, current_task, oom, tree, try_current_task};
@@ -114,15 +116,38 @@ static PROCESS: &[Entry<Subject>] = common_entries![
 static TASK: &[Entry<Subject>] = common_entries![Entry::file("children", children)];
 
 /// One namespace of each kind for all.
+/// A link to the namespace of a kind, by the kind's place in the list.
+macro_rules! namespace {
+    ($name:literal, $at:literal) => {
+        Entry::magic_link(
+            $name,
+            |subject, out| {
+                let mut text = alloc::vec::Vec::new();
+                namespace(subject, $at)?.link_text(&mut text);
+                out.push(&text);
+                Ok(())
+            },
+            |subject| place_of(&OpenFile::with_file(namespace(subject, $at)?, None, OpenFlags::empty())),
+        )
+    };
+}
+
+fn namespace(subject: &Subject, at: usize) -> Result<Arc<NamespaceFile>> {
+    let kind = *nsfs::KINDS.get(at).ok_or(Errno::ENOENT)?;
+    Ok(NamespaceFile::new(kind, subject.fs()?.namespace()))
+}
+
 static NAMESPACES: &[Entry<Subject>] = &[
-    Entry::link("cgroup", |_, out| constant(out, "cgroup:[4026531835]")),
-    Entry::link("ipc", |_, out| constant(out, "ipc:[4026531839]")),
-    Entry::link("mnt", |_, out| constant(out, "mnt:[4026531841]")),
-    Entry::link("net", |_, out| constant(out, "net:[4026531840]")),
-    Entry::link("pid", |_, out| constant(out, "pid:[4026531836]")),
-    Entry::link("time", |_, out| constant(out, "time:[4026531834]")),
-    Entry::link("user", |_, out| constant(out, "user:[4026531837]")),
-    Entry::link("uts", |_, out| constant(out, "uts:[4026531838]")),
+    namespace!("cgroup", 0),
+    namespace!("ipc", 1),
+    namespace!("mnt", 2),
+    namespace!("net", 3),
+    namespace!("pid", 4),
+    namespace!("pid_for_children", 4),
+    namespace!("time", 5),
+    namespace!("time_for_children", 5),
+    namespace!("user", 6),
+    namespace!("uts", 7),
 ];
 
 /// The processes in the root directory. A task's number leads there too, without being listed, as on Linux.

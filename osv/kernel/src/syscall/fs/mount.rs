@@ -36,13 +36,13 @@ pub fn mount(source: UserAddr, target: UserAddr, kind: UserAddr, flags: u64, dat
         }
         let source = source.as_deref();
         if has(general::MS_BIND) {
-            return mounts::bind(&named(caller, source)?, place, has(general::MS_REC));
+            return mounts::bind(caller, &named(caller, source)?, place, has(general::MS_REC));
         }
         if has(PROPAGATION) {
             return mounts::set_propagation(place, propagation(flags)?, has(general::MS_REC));
         }
         if has(general::MS_MOVE) {
-            return mounts::move_mount(&named(caller, source)?, place, false);
+            return mounts::move_mount(caller, &named(caller, source)?, place, false);
         }
         let kind = kind.as_deref().ok_or(Errno::EINVAL)?;
         mounts::mount_new(caller, kind, source.unwrap_or(b"none"), place, properties(flags), &data)
@@ -98,7 +98,8 @@ pub fn umount2(target: UserAddr, flags: u32) -> SysResult {
         lazy if lazy & general::MNT_DETACH != 0 => Unmount::Lazily,
         _ => Unmount::Unused,
     };
-    mounts::unmount(place, how)?;
+    let namespace = super::as_caller(|caller| Ok(caller.context.namespace()))?;
+    mounts::unmount(&namespace, place, how)?;
     Ok(0)
 }
 

@@ -167,7 +167,9 @@ pub fn open_tree(directory: Fd, path: UserAddr, flags: u32) -> SysResult {
     let at = flags & (general::AT_EMPTY_PATH | general::AT_SYMLINK_NOFOLLOW);
     let place = at_place(directory, path, at, |_, place| Ok(place.clone()))?;
     let file = if clones {
-        OpenFile::with_tree(Detached::new(mounts::clone_tree(&place, flags & RECURSIVE != 0)?))
+        OpenFile::with_tree(Detached::new(as_caller(|caller| {
+            mounts::clone_tree(caller, &place, flags & RECURSIVE != 0)
+        })?))
     } else {
         OpenFile::with_place(place, OpenFlags::PATH)
     };
@@ -191,7 +193,7 @@ pub fn move_mount(from_directory: Fd, from: UserAddr, to_directory: Fd, to: User
     let source = place(from_directory, from, general::MOVE_MOUNT_F_SYMLINKS, general::MOVE_MOUNT_F_EMPTY_PATH)?;
     let target = place(to_directory, to, general::MOVE_MOUNT_T_SYMLINKS, general::MOVE_MOUNT_T_EMPTY_PATH)?;
     let is_detached = file(from_directory).is_ok_and(|file| file.holds_tree()) && is_detached(&source);
-    mounts::move_mount(&source, &target, is_detached)?;
+    as_caller(|caller| mounts::move_mount(caller, &source, &target, is_detached))?;
     Ok(0)
 }
 

@@ -1,12 +1,17 @@
 //! `fork(2)`, `vfork(2)`, `clone(2)`, `clone3(2)`, `unshare(2)`, `setns(2)`.
 
+use alloc::sync::Arc;
+
 use linux_raw_sys::general as linux;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use crate::arch::TrapFrame;
 use crate::errno::{Errno, Result};
+use crate::fs::MountNamespace;
+use crate::fs::nsfs::{self, NamespaceFile};
 use crate::mem::user::{UserAddr, UserPtr, UserSlice};
 use crate::process::clone::Request;
+use crate::process::pidfd::PidFd;
 use crate::process::signal::Signal;
 use crate::process::{clone as process, current_process, current_task, tree};
 use crate::syscall::{Fd, SysResult};
@@ -137,12 +142,12 @@ pub fn clone3(frame: &mut TrapFrame, args: UserAddr, size: usize) -> SysResult {
     process::clone(frame, &request).map(u64::from)
 }
 
-/// Gives the task what it shares for itself alone; there is one namespace of each kind.
+/// Gives the task what it shares for itself alone; of namespaces there can be several of mounts only.
 /// <https://man7.org/linux/man-pages/man2/unshare.2.html>
 pub fn unshare(flags: u32) -> SysResult {
-    const SHAREABLE: u32 = linux::CLONE_FS | linux::CLONE_FILES | linux::CLONE_SYSVSEM;
+    const SHAREABLE: u32 = linux::CLONE_FS | linux::CLONE_FILES | linux::CLONE_SYSVSEM | linux::CLONE_NEWNS;
     const OF_PROCESS: u32 = linux::CLONE_THREAD | linux::CLONE_SIGHAND | linux::CLONE_VM;
-    process::refuse_namespaces(u64::from(flags))?;
+    process::check_namespaces(u64::from(flags))?;
     if flags & !(SHAREABLE | OF_PROCESS) != 0 {
         return Err(Errno::EINVAL);
     }
@@ -150,8 +155,11 @@ pub fn unshare(flags: u32) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let task = current_task();
-    if flags & linux::CLONE_FS != 0 {
+    if flags & (linux::CLONE_FS | linux::CLONE_NEWNS) != 0 {
         task.unshare_fs();
+    }
+    if flags & linux::CLONE_NEWNS != 0 {
+        task.fs().copy_namespace()?;
     }
     if flags & linux::CLONE_FILES != 0 {
         task.unshare_files();
@@ -162,10 +170,45 @@ pub fn unshare(flags: u32) -> SysResult {
     Ok(0)
 }
 
-/// There is one namespace of each kind. <https://man7.org/linux/man-pages/man2/setns.2.html>
-pub fn setns(fd: Fd, _kind: u32) -> SysResult {
-    current_task().files().get(fd.0)?;
-    Err(Errno::EINVAL)
+/// Goes to the namespaces of a file from `/proc/PID/ns`, or those of `kinds` of a process' descriptor.
+/// <https://man7.org/linux/man-pages/man2/setns.2.html>
+pub fn setns(fd: Fd, kinds: u32) -> SysResult {
+    let file = current_task().files().get(fd.0)?;
+    if let Some(namespace) = file.downcast::<NamespaceFile>() {
+        let kind = namespace.kind().flag;
+        if kinds != 0 && kinds != kind {
+            return Err(Errno::EINVAL);
+        }
+        return enter(kind, namespace.mounts());
+    }
+    let process = PidFd::process_of(&file).map_err(|_| Errno::EINVAL)?;
+    let all = nsfs::KINDS.iter().fold(0, |all, kind| all | kind.flag);
+    if kinds == 0 || kinds & !all != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let fs = process.first_task().and_then(|task| task.try_fs()).ok_or(Errno::ESRCH)?;
+    enter(kinds, &fs.namespace())
+}
+
+/// Goes to the namespaces of `kinds`: of mounts to `mounts`, of all other kinds there is one. EINVAL for that of users, where the
+/// caller is already, and for mounts if other tasks stand where the caller stands.
+fn enter(kinds: u32, mounts: &Arc<MountNamespace>) -> SysResult {
+    let task = current_task();
+    if kinds & linux::CLONE_NEWUSER != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let is_capable = |capability| task.credentials().is_capable(capability);
+    let enters_mounts = kinds & linux::CLONE_NEWNS != 0;
+    if !is_capable(linux::CAP_SYS_ADMIN) || enters_mounts && !is_capable(linux::CAP_SYS_CHROOT) {
+        return Err(Errno::EPERM);
+    }
+    if enters_mounts {
+        if task.shares_fs() {
+            return Err(Errno::EINVAL);
+        }
+        task.fs().enter_namespace(Arc::clone(mounts));
+    }
+    Ok(0)
 }
 
 const _: () = assert!(size_of::<CloneArgs>() == linux::CLONE_ARGS_SIZE_VER2 as usize);
