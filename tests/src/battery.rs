@@ -114,7 +114,7 @@ impl Battery {
         let (program, arguments) = self.script.split_first().context("a script")?;
         let mut command = Command::new(program);
         command.args(arguments).args(items);
-        let text = run_and_log(command, &log, items.len())?;
+        let text = run_and_log(command, &log, items)?;
         let results = parse(&text, items);
         let missing = items.iter().find(|item| !has_ended(&results, item));
         ensure!(missing.is_none(), "{missing:?} did not end on the host: see {}", log.display());
@@ -131,9 +131,9 @@ impl Battery {
             let Some(next) = left.first() else { break };
             let log = log_dir().join(format!("{}.vm-{boot}.log", self.name));
             let mut command = Command::new(&osv);
-            command.args(["run", "--verbose", "--timeout", &seconds(left.len()).to_string()]);
+            command.args(["run", "--verbose", "--timeout", &seconds(&left).to_string()]);
             command.args(&self.options).args(more.split_whitespace()).arg("--").args(&self.script).args(&left);
-            let found = parse(&run_and_log(command, &log, left.len())?, &left);
+            let found = parse(&run_and_log(command, &log, &left)?, &left);
             let victim = left.iter().find(|item| !has_ended(&found, item)).unwrap_or(next).clone();
             let is_complete = left.iter().all(|item| has_ended(&found, item));
             results.extend(found);
@@ -178,12 +178,13 @@ fn has_ended(results: &Results, item: &str) -> bool {
     results.contains_key(&(name_of(item).to_owned(), END.to_owned()))
 }
 
-/// More than so many items can take; each has a limit of its own in the scripts.
-fn seconds(items: usize) -> u64 {
-    300 + 60 * u64::try_from(items).unwrap_or(u64::MAX / 60)
+/// More than the items can take together: each has a limit of its own in the scripts, but few of them need it.
+fn seconds(items: &[String]) -> u64 {
+    let limit = |item: &String| item.split_once(':').and_then(|(_, seconds)| seconds.parse().ok()).unwrap_or(60);
+    300 + items.iter().map(limit).sum::<u64>()
 }
 
-fn run_and_log(command: Command, log: &Path, items: usize) -> Result<String> {
+fn run_and_log(command: Command, log: &Path, items: &[String]) -> Result<String> {
     let done = vm::run_with_timeout(command, Duration::from_secs(seconds(items) + 30))?;
     let stdout = String::from_utf8_lossy(&done.stdout);
     let stderr = String::from_utf8_lossy(&done.stderr);
