@@ -8,6 +8,7 @@
  * arguments: out=PATH      where to write, at QEMU's end, a line `address count` for each instruction
  *            marked=on     count only in regions
  *            until=mark    count everything up to the first mark
+ *            from=ADDRESS  forget what was before the instruction at this address (hexadecimal) is first executed
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -47,6 +48,7 @@ static struct slot {
 static enum { EVERYTHING, MARKED, UNTIL_MARK } mode;
 static const char *path;
 static unsigned marks;
+static uint64_t from;
 
 static struct slot *slot_of(uint64_t address) {
     uint64_t at = address * 0x9e3779b97f4a7c15u >> 43;
@@ -69,6 +71,13 @@ static void on_mark(unsigned cpu, void *unused) {
     }
 }
 
+static void on_from(unsigned cpu, void *unused) {
+    (void)cpu, (void)unused;
+    if (!from) return;
+    from = 0;
+    for (struct slot *slot = slots; slot < slots + SLOTS; slot++) slot->count = 0;
+}
+
 static bool is_mark(const struct qemu_plugin_insn *insn) {
     return qemu_plugin_insn_size(insn) == 3 && !memcmp(qemu_plugin_insn_data(insn), "\x66\x87\xdb", 3);
 }
@@ -78,6 +87,8 @@ static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *block) {
     for (size_t i = 0; i < qemu_plugin_tb_n_insns(block); i++) {
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(block, i);
         struct slot *slot = slot_of(qemu_plugin_insn_vaddr(insn));
+        if (from && qemu_plugin_insn_vaddr(insn) == from)
+            qemu_plugin_register_vcpu_insn_exec_cb(insn, on_from, QEMU_PLUGIN_CB_NO_REGS, NULL);
         qemu_plugin_register_vcpu_insn_exec_inline(insn, QEMU_PLUGIN_INLINE_ADD_U64, &slot->count, 1);
         if (is_mark(insn)) qemu_plugin_register_vcpu_insn_exec_cb(insn, on_mark, QEMU_PLUGIN_CB_NO_REGS, NULL);
     }
@@ -101,6 +112,7 @@ __attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t 
         if (!strncmp(argv[i], "out=", 4)) path = strdup(argv[i] + 4);
         if (!strcmp(argv[i], "marked=on")) mode = MARKED;
         if (!strcmp(argv[i], "until=mark")) mode = UNTIL_MARK;
+        if (!strncmp(argv[i], "from=", 5)) from = strtoull(argv[i] + 5, NULL, 16);
     }
     slots = calloc(SLOTS, sizeof *slots);
     if (!path || !slots) return 1;

@@ -33,6 +33,9 @@ pub struct Options {
     /// Take this kernel instead of the one of the command `osv`; without a row it is booted as it is.
     #[arg(long)]
     kernel: Option<PathBuf>,
+    /// Where the kernel's symbols are, if it is a program that carries the kernel.
+    #[arg(long, requires = "kernel")]
+    symbols: Option<PathBuf>,
     /// Its command line.
     #[arg(long, default_value = "", conflicts_with = "what")]
     append: String,
@@ -87,7 +90,13 @@ pub fn run(options: &Options) -> Result<()> {
     let kernel = options.kernel.clone().map_or_else(osv::kernel, Ok)?;
     let operations = match options.what.as_deref() {
         None => {
-            let plugin = plugin(&counts_file, if options.marked { ",marked=on" } else { "" })?;
+            let entry = osv_kernel_build::flatten(&fs::read(&kernel)?, 0).map(|flat| flat.pvh_entry);
+            let mode = match (options.marked, entry) {
+                (true, _) => ",marked=on".to_owned(),
+                (false, Ok(entry)) if entry != 0 => format!(",until=mark,from={entry:x}"),
+                _ => String::new(),
+            };
+            let plugin = plugin(&counts_file, &mode)?;
             print!("{}", boot_kernel(&machine, &kernel, &options.append, &plugin)?.text());
             options.operations.max(1)
         }
@@ -104,7 +113,7 @@ pub fn run(options: &Options) -> Result<()> {
     };
     let counts = read_counts(&counts_file)?;
     fs::remove_file(&counts_file)?;
-    print(options, &counts, &kernel, operations)
+    print(options, &counts, options.symbols.as_deref().unwrap_or(&kernel), operations)
 }
 
 /// Builds the plugin and gives QEMU's argument for it.

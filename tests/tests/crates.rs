@@ -232,12 +232,39 @@ fn programs_without_std_boot() {
 
 #[test]
 fn programs_without_std_are_small_and_quick() {
-    let user = Crate::without_std();
-    user.succeed(&["build", "-q", "--release"]);
-    let file = user.dir.with_extension("target").join("release/no_std");
-    let kernel = kernel_size(&file);
-    let size = fs::metadata(file).unwrap().len() - kernel;
+    let build = |user: Crate| {
+        user.succeed(&["build", "-q", "--release"]);
+        user.dir.with_extension("target").join("release").join(user.dir.file_name().unwrap())
+    };
+    let file = build(Crate::without_std());
+    let size = fs::metadata(&file).unwrap().len() - kernel_size(&file);
     assert!(size <= 400 << 10, "{size} bytes beside the kernel");
+    let with_std = build(Crate::basic());
+    let (without, with) = (instructions_to_main(&file), instructions_to_main(&with_std));
+    println!("{without} instructions to main without std, {with} with std");
+    assert!(2 * without < with, "{without} instructions to main without std, {with} with std");
+}
+
+/// From the kernel's entry: counted as time, since an instruction takes a nanosecond.
+fn instructions_to_main(file: &Path) -> u64 {
+    let mut qemu = Command::new("qemu-system-x86_64");
+    qemu.args(["-M", "q35", "-accel", "tcg", "-cpu", "max", "-m", "128", "-display", "none", "-nodefaults"])
+        .args([
+            "-no-user-config",
+            "-no-reboot",
+            "-serial",
+            "stdio",
+            "-icount",
+            "shift=0",
+            "-append",
+            "--quiet /app since",
+        ])
+        .arg("-kernel")
+        .arg(file);
+    let done = run_with_timeout(qemu, LIMIT).unwrap();
+    let told = String::from_utf8_lossy(&done.stdout).into_owned();
+    let numbers = told.split(|letter: char| !letter.is_ascii_digit()).filter_map(|number| number.parse().ok());
+    numbers.last().unwrap_or_else(|| panic!("{told}"))
 }
 
 /// The size of the segment that holds the kernel: the one at physical 1 MiB.

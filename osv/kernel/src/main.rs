@@ -108,14 +108,15 @@ extern "C" fn boot_thread(_: usize) -> ! {
     // The command line was checked by `give_help`.
     let options = Options::parse(cmdline::text()).unwrap_or_default();
     fs::console::init(options.console == Console::Serial).expect("memory for the console's threads");
-    if !options.is_quiet {
-        greet();
-    }
     let context = match mount_root(&options) {
         Ok(context) => context,
         Err(errno) => panic!("no root file system ({errno})"),
     };
     bootchart::done("root file system");
+    drivers::clock::settle();
+    if !options.is_quiet {
+        greet();
+    }
     if options.has_bootchart {
         bootchart::print();
     }

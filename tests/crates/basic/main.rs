@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 
 #[osv::main(memory = "256M", cpus = 2, files = ["Cargo.toml:/etc/bundled"])]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let started = std::time::Instant::now();
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).collect();
     match words.iter().map(|word| word.as_ref()).collect::<Vec<_>>().as_slice() {
@@ -15,6 +16,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             std::io::stdout().write_all(&input)?;
             eprintln!("{} bytes", input.len());
         }
+        // An `Instant` shows itself as seconds and nanoseconds since the machine's start.
+        ["since"] => println!("{started:?}"),
         ["exit", code] => std::process::exit(code.parse()?),
         ["error"] => Err("so it ends")?,
         ["panic"] => panic!("on purpose"),

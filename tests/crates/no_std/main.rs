@@ -21,6 +21,7 @@ fn main() -> Result<u8, Error> {
         ["heap"] => use_the_heap(),
         ["files"] => use_files()?,
         ["machine"] => ask_the_machine()?,
+        ["since"] => osv::println!("{}", osv::boot_time().unwrap_or_default().as_nanos()),
         ["echo"] => echo()?,
         ["exit", code] => return Ok(code.parse().unwrap_or(1)),
         ["off", code] => osv::power_off(code.parse().unwrap_or(1)),

@@ -9,14 +9,14 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use alloc::vec::Vec;
 
-use crate::arch::{IrqGuard, MAX_CPUS};
+use crate::arch::{IrqGuard, MAX_CPUS, cpu_id};
 use crate::drivers::acpi::{IoApic, Platform};
 use crate::drivers::clock::{self, Scale};
 use crate::drivers::cpuid;
 use crate::drivers::io::{Mmio, outb};
 use crate::drivers::irq::{self, LineMode, Vector};
 use crate::errno::{Errno, Result};
-use crate::sync::{Once, SpinLock};
+use crate::sync::{IrqOff, Once, SpinLock};
 
 const MSR_APIC_BASE: u32 = 0x1b;
 const MSR_TSC_DEADLINE: u32 = 0x6e0;
@@ -59,7 +59,27 @@ static WINDOW: Once<Mmio> = Once::new();
 const BOOT_CPU: usize = 0;
 /// The ids of the local APICs by the number of the CPU.
 static CPU_IDS: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(0) }; MAX_CPUS];
-/// Factor of the scale from nanoseconds to timer ticks.
+/// What the boot CPU's timer has counted for the measurement of its rate.
+static COUNT: SpinLock<Option<Count>, IrqOff> = SpinLock::new(None);
+
+/// A count that goes on while the timer is set anew.
+#[derive(Clone, Copy)]
+struct Count {
+    /// Ticks until it was last set; `None` if it had run out before.
+    before: Option<u32>,
+    /// What it was set to then.
+    from: u32,
+}
+
+impl Count {
+    /// Ticks until now; `None` if nobody knows.
+    fn until_now(self) -> Option<u32> {
+        let current = read(register::TIMER_CURRENT);
+        self.before.filter(|_| current != 0)?.checked_add(self.from.wrapping_sub(current))
+    }
+}
+
+/// Factor of the scale from nanoseconds to timer ticks; 0 while it is not known.
 static TIMER_SCALE: AtomicU64 = AtomicU64::new(0);
 
 fn rdmsr(index: u32) -> u64 {
@@ -155,22 +175,39 @@ pub fn has_tsc_deadline() -> bool {
     HAS_TSC_DEADLINE.load(Ordering::Relaxed)
 }
 
-/// Lets the timer run down silently from its largest count, for a measurement of its rate.
+/// Lets this CPU's timer run down silently from its largest count, for a measurement of its rate.
 pub(super) fn start_counting() {
+    *COUNT.lock() = Some(Count { before: Some(0), from: u32::MAX });
     write(register::LVT_TIMER, LVT_MASKED | u32::from(irq::TIMER));
     write(register::TIMER_INITIAL, u32::MAX);
 }
 
-/// Ticks since [`start_counting`].
-pub(super) fn counted() -> u32 {
-    u32::MAX - read(register::TIMER_CURRENT)
+/// Ticks since [`start_counting`], unless the timer has run out since.
+pub(super) fn counted() -> Option<u32> {
+    (*COUNT.lock())?.until_now()
 }
 
 /// Ends the measurement: the timer runs at `hz` ticks per second.
 pub(super) fn set_timer_rate(hz: u64) {
     TIMER_SCALE.store(Scale::ns_to_ticks(hz).factor(), Ordering::Relaxed);
-    write(register::TIMER_INITIAL, 0);
+    let Some(count) = COUNT.lock().take() else { return };
+    // What was set by a guess fires at once, and is set anew.
+    write(register::TIMER_INITIAL, u32::from(count.from != u32::MAX));
     write(register::LVT_TIMER, u32::from(irq::TIMER));
+}
+
+/// Sets the timer while its rate is being measured, by the rate that most hypervisors give it.
+#[cold]
+fn set_timer_early(delay_ns: u64) {
+    const USUAL_HZ: u64 = 62_500_000;
+    let ticks = Scale::ns_to_ticks(USUAL_HZ).apply_saturating(delay_ns);
+    let ticks = u32::try_from(ticks).unwrap_or(u32::MAX - 1).max(1);
+    let mut count = COUNT.lock();
+    if cpu_id() == BOOT_CPU {
+        *count = Some(Count { before: count.and_then(Count::until_now), from: ticks });
+    }
+    write(register::LVT_TIMER, u32::from(irq::TIMER));
+    write(register::TIMER_INITIAL, ticks);
 }
 
 /// Makes the timer interrupt this CPU when the monotonic clock reaches `time_ns`, or earlier if that is too long for it.
@@ -184,7 +221,11 @@ pub fn set_timer(time_ns: u64) {
     if has_tsc_deadline() {
         return wrmsr(MSR_TSC_DEADLINE, tsc.saturating_add(clock::ns_to_tsc(delay_ns)).max(1));
     }
-    let ticks = Scale::from_factor(TIMER_SCALE.load(Ordering::Relaxed)).apply_saturating(delay_ns);
+    let factor = TIMER_SCALE.load(Ordering::Relaxed);
+    if factor == 0 {
+        return set_timer_early(delay_ns);
+    }
+    let ticks = Scale::from_factor(factor).apply_saturating(delay_ns);
     write(register::TIMER_INITIAL, u32::try_from(ticks).unwrap_or(u32::MAX).max(1));
 }
 

@@ -53,7 +53,6 @@ pub fn init(boot: &BootInfo) -> Result<()> {
 ///
 /// `cmdline` is the kernel's command line, which may name devices.
 pub fn init_devices(cmdline: &[u8]) {
-    clock::refine_later();
     virtio::find_all(cmdline);
     // Without such a device the CPU's own random numbers have to do.
     let _ = virtio::rng::request_seed();

@@ -4,7 +4,12 @@
 //! once, the rest is handed out and erased as it goes, so that who reads the kernel's memory later cannot compute what
 //! was handed out before. Large requests take a key of their own and make their stream without the lock. Entropy comes
 //! from RDSEED or RDRAND, the time stamp counter, virtio-rng and the boot loader ([`add_entropy`]); it is mixed into the key, never
-//! replaces it. Own cipher code, 60 lines: the crates select AVX2 at run time, which kernel code must not use.
+//! replaces it. Own cipher code, 60 lines of SSE2: the crates select AVX2 at run time, which kernel code must not use.
+
+use core::arch::x86_64::{
+    __m128i, _mm_add_epi32, _mm_cvtsi128_si64, _mm_or_si128, _mm_set_epi32, _mm_shuffle_epi32, _mm_slli_epi32,
+    _mm_srli_epi32, _mm_unpackhi_epi64, _mm_xor_si128,
+};
 
 use x86_64::instructions::random::RdRand;
 
@@ -14,6 +19,8 @@ use crate::sync::{IrqOff, SpinLock};
 
 /// Bytes of key stream in a batch: the next key and what is handed out.
 const BATCH: usize = 8 * BLOCK;
+/// The first batch of a key is shorter: while a machine boots, fresh entropy soon ends it.
+const FIRST_BATCH: usize = 2 * BLOCK;
 const BLOCK: usize = 64;
 const KEY_WORDS: usize = 8;
 const KEY_LEN: usize = KEY_WORDS * 4;
@@ -24,40 +31,66 @@ type Key = [u32; KEY_WORDS];
 
 /// The block number `counter` of the key stream.
 fn block(key: &Key, counter: u64) -> [u8; BLOCK] {
+    // SAFETY:
+    // - every x86-64 CPU has SSE2.
+    unsafe { block_by_rows(key, counter) }
+}
+
+/// The state is four rows of four words; a vector holds a row, so a round works on all columns at once, and turning the
+/// rows makes columns of the diagonals.
+#[target_feature(enable = "sse2")]
+fn block_by_rows(key: &Key, counter: u64) -> [u8; BLOCK] {
     const DOUBLE_ROUNDS: usize = 10;
     const CONSTANTS: [u32; 4] = [0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574];
     let [k0, k1, k2, k3, k4, k5, k6, k7] = *key;
-    let [c0, c1, c2, c3] = CONSTANTS;
-    let (low, high) = (counter as u32, (counter >> 32) as u32);
-    let start = [c0, c1, c2, c3, k0, k1, k2, k3, k4, k5, k6, k7, low, high, 0, 0];
+    let row = |[a, b, c, d]: [u32; 4]| _mm_set_epi32(d as i32, c as i32, b as i32, a as i32);
+    let last = [counter as u32, (counter >> 32) as u32, 0, 0];
+    let start = [row(CONSTANTS), row([k0, k1, k2, k3]), row([k4, k5, k6, k7]), row(last)];
     let mut state = start;
     for _ in 0..DOUBLE_ROUNDS {
-        quarter_round::<0, 4, 8, 12>(&mut state);
-        quarter_round::<1, 5, 9, 13>(&mut state);
-        quarter_round::<2, 6, 10, 14>(&mut state);
-        quarter_round::<3, 7, 11, 15>(&mut state);
-        quarter_round::<0, 5, 10, 15>(&mut state);
-        quarter_round::<1, 6, 11, 12>(&mut state);
-        quarter_round::<2, 7, 8, 13>(&mut state);
-        quarter_round::<3, 4, 9, 14>(&mut state);
+        round(&mut state);
+        let [_, b, c, d] = &mut state;
+        (*b, *c, *d) =
+            (_mm_shuffle_epi32::<TURN_1>(*b), _mm_shuffle_epi32::<TURN_2>(*c), _mm_shuffle_epi32::<TURN_3>(*d));
+        round(&mut state);
+        let [_, b, c, d] = &mut state;
+        (*b, *c, *d) =
+            (_mm_shuffle_epi32::<TURN_3>(*b), _mm_shuffle_epi32::<TURN_2>(*c), _mm_shuffle_epi32::<TURN_1>(*d));
     }
     let mut bytes = [0; BLOCK];
-    for ((out, word), start) in bytes.chunks_exact_mut(4).zip(state).zip(start) {
-        out.copy_from_slice(&word.wrapping_add(start).to_le_bytes());
+    for ((out, row), start) in bytes.chunks_exact_mut(16).zip(state).zip(start) {
+        let sum = _mm_add_epi32(row, start);
+        let halves = [_mm_cvtsi128_si64(sum), _mm_cvtsi128_si64(_mm_unpackhi_epi64(sum, sum))];
+        for (out, half) in out.chunks_exact_mut(8).zip(halves) {
+            out.copy_from_slice(&half.to_le_bytes());
+        }
     }
     bytes
 }
 
-#[inline(always)]
-fn quarter_round<const A: usize, const B: usize, const C: usize, const D: usize>(s: &mut [u32; 16]) {
-    s[A] = s[A].wrapping_add(s[B]);
-    s[D] = (s[D] ^ s[A]).rotate_left(16);
-    s[C] = s[C].wrapping_add(s[D]);
-    s[B] = (s[B] ^ s[C]).rotate_left(12);
-    s[A] = s[A].wrapping_add(s[B]);
-    s[D] = (s[D] ^ s[A]).rotate_left(8);
-    s[C] = s[C].wrapping_add(s[D]);
-    s[B] = (s[B] ^ s[C]).rotate_left(7);
+/// Which word comes to which place where a row is turned by one, two and three words.
+const TURN_1: i32 = 0b00_11_10_01;
+const TURN_2: i32 = 0b01_00_11_10;
+const TURN_3: i32 = 0b10_01_00_11;
+
+#[inline]
+#[target_feature(enable = "sse2")]
+fn round([a, b, c, d]: &mut [__m128i; 4]) {
+    *a = _mm_add_epi32(*a, *b);
+    *d = rotate::<16, 16>(_mm_xor_si128(*d, *a));
+    *c = _mm_add_epi32(*c, *d);
+    *b = rotate::<12, 20>(_mm_xor_si128(*b, *c));
+    *a = _mm_add_epi32(*a, *b);
+    *d = rotate::<8, 24>(_mm_xor_si128(*d, *a));
+    *c = _mm_add_epi32(*c, *d);
+    *b = rotate::<7, 25>(_mm_xor_si128(*b, *c));
+}
+
+/// Turns each word left by `LEFT` bits, which with `RIGHT` are 32.
+#[inline]
+#[target_feature(enable = "sse2")]
+fn rotate<const LEFT: i32, const RIGHT: i32>(row: __m128i) -> __m128i {
+    _mm_or_si128(_mm_slli_epi32::<LEFT>(row), _mm_srli_epi32::<RIGHT>(row))
 }
 
 fn key_from(bytes: &[u8]) -> Key {
@@ -74,21 +107,25 @@ struct Generator {
     batch: [u8; BATCH],
     /// Bytes at the end of `batch` that nobody got yet.
     left: usize,
+    /// Entropy came in since the last batch.
+    is_fresh: bool,
 }
 
 impl Generator {
     const fn new() -> Self {
-        Self { key: [0; KEY_WORDS], batch: [0; BATCH], left: 0 }
+        Self { key: [0; KEY_WORDS], batch: [0; BATCH], left: 0, is_fresh: true }
     }
 
     fn refill(&mut self) {
-        for (counter, out) in (0u64..).zip(self.batch.chunks_exact_mut(BLOCK)) {
+        let len = if core::mem::take(&mut self.is_fresh) { FIRST_BATCH } else { BATCH };
+        let (_, batch) = self.batch.split_at_mut(BATCH - len);
+        for (counter, out) in (0u64..).zip(batch.chunks_exact_mut(BLOCK)) {
             out.copy_from_slice(&block(&self.key, counter));
         }
-        let (key, _) = self.batch.split_at_mut(KEY_LEN);
+        let (key, _) = batch.split_at_mut(KEY_LEN);
         self.key = key_from(key);
         key.fill(0);
-        self.left = BATCH - KEY_LEN;
+        self.left = len - KEY_LEN;
     }
 
     fn take(&mut self, mut out: &mut [u8]) {
@@ -121,6 +158,7 @@ impl Generator {
             self.key = key_from(&block(&self.key, u64::MAX));
         }
         self.left = 0;
+        self.is_fresh = true;
     }
 }
 
@@ -128,13 +166,10 @@ static GENERATOR: SpinLock<Generator, IrqOff> = SpinLock::new(Generator::new());
 
 /// Gives the generator its first key: from the CPU's source of random numbers, and from the time.
 pub fn init() {
-    const WORDS: usize = 4;
-    let mut seed = [0; (WORDS + 1) * 8];
-    let (time, words) = seed.split_at_mut(8);
-    time.copy_from_slice(&clock::tsc().to_le_bytes());
+    let mut seed = [0; KEY_LEN];
     let source = RdRand::new();
-    for bytes in words.chunks_exact_mut(8) {
-        bytes.copy_from_slice(&draw(source).to_le_bytes());
+    for bytes in seed.chunks_exact_mut(8) {
+        bytes.copy_from_slice(&(draw(source) ^ clock::tsc()).to_le_bytes());
     }
     add_entropy(&seed);
 }

@@ -118,12 +118,14 @@ struct Lists([FreeList; CLASSES]);
 // - free objects belong to whoever has the list, on whatever CPU.
 unsafe impl Send for Lists {}
 
-/// The word of a slab's frame: its free objects, and the slabs of its class that have some before and after it.
+/// The word of a slab's frame: its free objects, and the next slab of its class that has some. Objects that were never
+/// handed out are on no list: they begin with the one numbered `used`.
 #[derive(Clone, Copy)]
 struct Slab {
-    /// Number of the first free object, or [`Slab::NONE`]; the object's own first two bytes say which is next.
+    /// Number of the first object that was given back, or [`Slab::NONE`]; its own first two bytes say which is next.
     first: u16,
     free: u16,
+    used: u16,
     next: u32,
 }
 
@@ -132,11 +134,13 @@ impl Slab {
 
     fn load(frame: u32) -> Slab {
         let word = pool::word(frame).load(core::sync::atomic::Ordering::Relaxed);
-        Slab { next: (word & 0xfff_ffff) as u32, first: (word >> 28 & 0x1ff) as u16, free: (word >> 37 & 0x1ff) as u16 }
+        let field = |shift: u32| (word >> shift & 0x1ff) as u16;
+        Slab { next: (word & 0xfff_ffff) as u32, first: field(28), free: field(37), used: field(46) }
     }
 
     fn store(self, frame: u32) {
-        let word = u64::from(self.next) | u64::from(self.first) << 28 | u64::from(self.free) << 37;
+        let fields = u64::from(self.first) << 28 | u64::from(self.free) << 37 | u64::from(self.used) << 46;
+        let word = u64::from(self.next) | fields;
         pool::word(frame).store(word, core::sync::atomic::Ordering::Relaxed);
     }
 }
@@ -173,26 +177,36 @@ fn object_at(frame: u32, number: u16, class: usize) -> *mut u8 {
 }
 
 impl Class {
-    /// Takes one object out of a slab that has some.
-    fn take(&mut self, class: usize) -> Option<*mut u8> {
+    /// Moves up to `most` objects from the first slab that has some to `list`.
+    fn take_batch(&mut self, class: usize, most: usize, list: &mut FreeList) {
         let frame = self.partial;
         if frame == 0 {
-            return None;
+            return;
         }
         let mut slab = Slab::load(frame);
-        let object = object_at(frame, slab.first, class);
         if slab.free == objects_per_slab(class) {
             self.empty -= 1;
         }
-        // SAFETY:
-        // - the object is free and carries the number of the next one.
-        slab.first = unsafe { object.cast::<u16>().read() };
-        slab.free -= 1;
+        let count = most.min(usize::from(slab.free));
+        for _ in 0..count {
+            let is_new = slab.first == Slab::NONE;
+            let object = object_at(frame, if is_new { slab.used } else { slab.first }, class);
+            if is_new {
+                slab.used += 1;
+            } else {
+                // SAFETY:
+                // - an object that was given back carries the number of the next one.
+                slab.first = unsafe { object.cast::<u16>().read() };
+            }
+            // SAFETY:
+            // - the object is free, and on no list any more.
+            unsafe { list.push(object) };
+        }
+        slab.free -= count as u16;
         if slab.free == 0 {
             self.partial = slab.next;
         }
         slab.store(frame);
-        Some(object)
     }
 
     /// Puts an object back into its slab.
@@ -218,16 +232,9 @@ impl Class {
         slab.store(frame);
     }
 
-    /// Cuts a frame into objects.
+    /// Makes a frame a slab.
     fn add_slab(&mut self, frame: u32, class: usize) {
-        let count = objects_per_slab(class);
-        for number in 0..count {
-            let next = if number + 1 == count { Slab::NONE } else { number + 1 };
-            // SAFETY:
-            // - the frame is new and the objects within it.
-            unsafe { object_at(frame, number, class).cast::<u16>().write(next) };
-        }
-        Slab { first: 0, free: count, next: self.partial }.store(frame);
+        Slab { first: Slab::NONE, free: objects_per_slab(class), used: 0, next: self.partial }.store(frame);
         self.partial = frame;
         self.empty += 1;
     }
@@ -285,35 +292,23 @@ unsafe fn give(object: *mut u8, class: usize) {
     }
 }
 
+/// Fills this CPU's list of a class, and takes an object from it.
 #[cold]
 #[inline(never)]
 fn refill(class: usize) -> *mut u8 {
     loop {
         {
-            let mut slabs = SLABS[class].lock();
-            if let Some(object) = slabs.take(class) {
-                drop(slabs);
-                return take_more(class, object);
+            let mut lists = LISTS[super::cpu()].lock();
+            let list = &mut lists.0[class];
+            SLABS[class].lock().take_batch(class, batch(class), list);
+            if let Some(object) = list.pop() {
+                return object;
             }
         }
         let Some(frame) = pool::alloc(Purpose::Kernel) else { return null_mut() };
         count_frames(1);
         SLABS[class].lock().add_slab(frame, class);
     }
-}
-
-/// Fills this CPU's list with a batch, after `object` was got, which is returned.
-fn take_more(class: usize, object: *mut u8) -> *mut u8 {
-    let mut lists = LISTS[super::cpu()].lock();
-    let mut slabs = SLABS[class].lock();
-    let list = &mut lists.0[class];
-    for _ in 1..batch(class) {
-        let Some(more) = slabs.take(class) else { break };
-        // SAFETY:
-        // - it came from a slab, so it is free and on no list.
-        unsafe { list.push(more) };
-    }
-    object
 }
 
 #[cold]

@@ -6,12 +6,13 @@
 //! more, page 0 least of all. The top entries are complete from then on, so every address space copies them once and
 //! shares all that comes later.
 
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::frame::Frame;
 use super::frame::pool::{self, Area};
 use super::layout::{AP_TRAMPOLINE, DIRECT_MAP, KERNEL_BASE, MMIO, PAGE_SIZE, STACKS, TOP_ENTRY_BYTES, WORDS};
-use super::paging::{Entry, Flags, Slot, TABLE_FLAGS, index, table_at};
+use super::paging::{Entry, Flags, Slot, TABLE_FLAGS, Table, index, table_at};
 use super::phys::{BIG_PAGE_SIZE, page_down, page_up, to_virt};
 use crate::arch::{self, BootInfo, MemoryKind, Module};
 use crate::errno::{Errno, Result};
@@ -92,8 +93,9 @@ pub fn kernel_root() -> u64 {
     ROOT.load(Ordering::Relaxed)
 }
 
-/// The slot for `addr` at `level`, making tables with frames (zeroed) from `take`. `None` if a big page is in the way.
-fn slot_for(root: u64, addr: u64, level: u32, take: &mut dyn FnMut() -> Option<u64>) -> Option<&'static Slot> {
+/// The table of `level` with the slot for `addr`, making tables with frames (zeroed) from `take`. `None` if a big page is in
+/// the way.
+fn table_for(root: u64, addr: u64, level: u32, take: &mut dyn FnMut() -> Option<u64>) -> Option<&'static Table> {
     // SAFETY:
     // - the kernel's tables are never freed.
     let mut table = unsafe { table_at(root) };
@@ -109,7 +111,30 @@ fn slot_for(root: u64, addr: u64, level: u32, take: &mut dyn FnMut() -> Option<u
         // - the entry is populated and not big, so it names a table.
         table = unsafe { table_at(slot.get().phys()) };
     }
-    Some(&table[index(addr, level)])
+    Some(table)
+}
+
+/// The slot for `addr` in that table.
+fn slot_for(root: u64, addr: u64, level: u32, take: &mut dyn FnMut() -> Option<u64>) -> Option<&'static Slot> {
+    Some(&table_for(root, addr, level, take)?[index(addr, level)])
+}
+
+/// Maps the addresses of `range`, whole pages of `level`, to the physical ones from `phys` on.
+fn map_range(root: u64, range: Range<u64>, phys: u64, level: u32, flags: Flags, bump: &mut Bump) -> Option<()> {
+    let size = (PAGE_SIZE as u64) << (9 * level);
+    let flags = if level == 0 { flags } else { flags | Flags::BIG };
+    let mut addr = range.start;
+    while addr < range.end {
+        let table = table_for(root, addr, level, &mut || bump.take())?;
+        for slot in &table[index(addr, level)..] {
+            if addr >= range.end {
+                break;
+            }
+            slot.set(Entry::new(addr - range.start + phys, flags));
+            addr += size;
+        }
+    }
+    Some(())
 }
 
 #[cfg(not(test))]
@@ -339,10 +364,11 @@ fn map_ram(boot: &BootInfo, root: u64, bump: &mut Bump) -> Option<()> {
         let mut at = mapped.max(region.start & !(BIG - 1));
         while at < end {
             let is_whole_gib = has_gib_pages && at % GIB == 0 && region.start <= at && at + GIB <= region.end;
-            let (level, step) = if is_whole_gib { (2, GIB) } else { (1, BIG) };
-            let slot = slot_for(root, DIRECT_MAP + at, level, &mut || bump.take())?;
-            slot.set(Entry::new(at, KERNEL_DATA | Flags::BIG));
-            at += step;
+            let level = if is_whole_gib { 2 } else { 1 };
+            // Up to where a page of the other size may begin.
+            let run_end = (at + 1).next_multiple_of(GIB).min(end);
+            map_range(root, DIRECT_MAP + at..DIRECT_MAP + run_end, at, level, KERNEL_DATA, bump)?;
+            at = run_end;
         }
         mapped = mapped.max(at);
     }
@@ -361,17 +387,12 @@ fn note_ram(start: u64, end: u64) {
 
 /// Maps the kernel's image in small pages, each part with the rights that it needs.
 fn map_image(root: u64, bump: &mut Bump) -> Option<()> {
-    let image = arch::layout::kernel_image();
-    let (text, rodata) = (arch::layout::kernel_text(), arch::layout::kernel_rodata());
-    for addr in (page_down(image.start)..image.end).step_by(PAGE_SIZE) {
-        let flags = if text.contains(addr) {
-            KERNEL_DATA.difference(Flags::WRITE.union(Flags::NO_EXECUTE))
-        } else if rodata.contains(addr) {
-            KERNEL_DATA.difference(Flags::WRITE)
-        } else {
-            KERNEL_DATA
-        };
-        slot_for(root, addr, 0, &mut || bump.take())?.set(Entry::new(addr - KERNEL_BASE, flags));
-    }
-    Some(())
+    let mut map = |addresses: arch::layout::Span, flags| {
+        let start = page_down(addresses.start);
+        map_range(root, start..addresses.end, start - KERNEL_BASE, 0, flags, bump)
+    };
+    let read_only = KERNEL_DATA.difference(Flags::WRITE);
+    map(arch::layout::kernel_image(), KERNEL_DATA)?;
+    map(arch::layout::kernel_text(), read_only.difference(Flags::NO_EXECUTE))?;
+    map(arch::layout::kernel_rodata(), read_only)
 }

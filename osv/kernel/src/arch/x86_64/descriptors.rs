@@ -107,15 +107,12 @@ unsafe impl Sync for InterruptTable {}
 
 static IDT: InterruptTable = InterruptTable(UnsafeCell::new([Gate { low: 0, high: 0 }; 256]));
 
-/// Which interrupt stack a vector arrives on, numbered from 1.
-const fn stack_of(vector: u8) -> u64 {
-    match vector {
-        vector::DEBUG => 2,
-        vector::DOUBLE_FAULT | vector::MACHINE_CHECK => 3,
-        vector::NMI => 4,
-        _ => 1,
-    }
-}
+/// The interrupt stack that vectors arrive on, numbered from 1, in a gate.
+const USUAL_STACK: u64 = 1 << 32;
+
+/// Vectors that arrive on another one.
+const OTHER_STACKS: [(u8, u64); 4] =
+    [(vector::DEBUG, 2), (vector::DOUBLE_FAULT, 3), (vector::MACHINE_CHECK, 3), (vector::NMI, 4)];
 
 /// Fills the interrupt table: every vector leads to its stub, with interrupts off.
 ///
@@ -124,11 +121,17 @@ const fn stack_of(vector: u8) -> u64 {
 pub(super) unsafe fn fill_interrupt_table() {
     const INTERRUPT_GATE: u64 = 0x8e << 40;
     const CODE: u64 = 0x08 << 16;
-    for vector in 0..=255 {
-        let address = trap::stub(vector);
-        let low = address & 0xffff | CODE | stack_of(vector) << 32 | INTERRUPT_GATE | (address & 0xffff_0000) << 32;
-        // SAFETY:
-        // - nobody reads the table yet.
-        unsafe { (*IDT.0.get())[usize::from(vector)] = Gate { low, high: address >> 32 } };
+    // SAFETY:
+    // - nobody reads the table yet.
+    let table = unsafe { &mut *IDT.0.get() };
+    let mut address = trap::stub(0);
+    for gate in table.iter_mut() {
+        let low = address & 0xffff | CODE | USUAL_STACK | INTERRUPT_GATE | (address & 0xffff_0000) << 32;
+        *gate = Gate { low, high: address >> 32 };
+        address += trap::STUB_SIZE;
+    }
+    for (vector, stack) in OTHER_STACKS {
+        let gate = &mut table[usize::from(vector)];
+        gate.low = gate.low & !(7 << 32) | stack << 32;
     }
 }

@@ -62,7 +62,7 @@ osv_handoff:
 boot_pml4:   .skip 4096
 boot_pdpt:   .skip 4096        # the first 512 GiB, for identity and direct map
 boot_kpdpt:  .skip 4096        # the last 512 GiB
-boot_pds:    .skip 4 * 4096    # 4 GiB in pages of 2 MiB
+boot_pds:    .skip 4 * 4096    # 4 GiB in pages of 2 MiB, where the CPU has none of 1 GiB
     .globl boot_stack_bottom
 boot_stack_bottom:
     .skip 32768
@@ -137,14 +137,29 @@ boot_common:
     movl $(3 * 1024), %ecx
     rep stosl
 
-    movl $(boot_pds - BASE), %edi       # all 2 MiB pages: present, writable, large, global
+    pushl %ebx
+    movl $0x80000001, %eax
+    cpuid
+    popl %ebx
+    testl $(1 << 26), %edx              # pages of 1 GiB
+    jz 1f
+    movl $(boot_pdpt - BASE), %edi      # each entry: present, writable, large, global
+    movl $0x183, (%edi)
+    movl $0x40000183, 8(%edi)
+    movl $0x80000183, 16(%edi)
+    movl $0xc0000183, 24(%edi)
+    movl $0x183, boot_kpdpt - BASE + 510 * 8
+    movl $0x40000183, boot_kpdpt - BASE + 511 * 8
+    jmp 3f
+
+1:  movl $(boot_pds - BASE), %edi       # pages of 2 MiB instead
     movl $0x183, %eax
     xorl %edx, %edx
-1:  movl %eax, (%edi)
+4:  movl %eax, (%edi)
     movl %edx, 4(%edi)
     addl $8, %edi
     addl $0x200000, %eax
-    jnc 1b
+    jnc 4b
 
     movl $(boot_pds - BASE + 3), %eax
     movl $(boot_pdpt - BASE), %edi
@@ -156,6 +171,7 @@ boot_common:
 
     movl $(boot_pds - BASE + 3), boot_kpdpt - BASE + 510 * 8
     movl $(boot_pds - BASE + 4096 + 3), boot_kpdpt - BASE + 511 * 8
+3:
     movl $(boot_pdpt - BASE + 3), boot_pml4 - BASE
     movl $(boot_pdpt - BASE + 3), boot_pml4 - BASE + 256 * 8
     movl $(boot_kpdpt - BASE + 3), boot_pml4 - BASE + 511 * 8

@@ -25,7 +25,7 @@ use super::{cpu, msr, percpu, vector};
 use crate::panic;
 
 /// Bytes between one vector's stub and the next one's.
-const STUB_SIZE: u64 = 16;
+pub(super) const STUB_SIZE: u64 = 16;
 
 unsafe extern "C" {
     static trap_stubs: u8;

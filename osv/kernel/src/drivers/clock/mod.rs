@@ -2,8 +2,9 @@
 //!
 //! The clock is `base_ns + (tsc - base_tsc) × factor`. Its numbers lie in one page, [`VdsoData`], which the kernel reads
 //! like every program does through the vDSO; a sequence lock guards it. The TSC's rate comes from CPUID or KVM where they
-//! tell it. Else it is measured against a counter of known rate, first for a fraction of a millisecond, since boot
-//! has no time to lose, then again by a timer after a second, when the same two readings give parts per million.
+//! tell it. Else it is measured against a counter of known rate, without a wait: from [`init`] to [`settle`] the boot goes on,
+//! and time goes slower than it could, so that it never has to go back. That gives a part in a hundred; timers measure
+//! again after 20 milliseconds and after a second, which gives parts per million.
 //! The TSCs of the CPUs are taken to agree, as hypervisors make them do.
 
 mod kvm;
@@ -14,21 +15,29 @@ mod scale;
 use core::arch::x86_64::{_mm_lfence, _rdtsc};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-use crate::arch;
+use alloc::sync::Arc;
+
+use crate::arch::{self, IrqGuard};
 use crate::drivers::acpi::Platform;
 use crate::drivers::{apic, cpuid};
 use crate::sched::timer::{Deadline, Timer};
-use crate::sync::{IrqOff, SpinLock};
+use crate::sync::{IrqOff, Once, SpinLock};
 
 use reference::Reference;
 pub use scale::{NS_PER_SEC, SHIFT, Scale};
 
-/// How long the first measurement takes.
-const MEASURE_NS: u64 = 200_000;
+/// How long the first measurement takes at least.
+const MEASURE_NS: u64 = 50_000;
+/// How long the measurement takes that has the CPU to itself.
+const MEASURE_APIC_NS: u64 = 100_000;
+/// When the TSC is measured again; the first time soon, since the rate is a rough one until then.
+const REFINE_NS: [u64; 2] = [20_000_000, NS_PER_SEC];
 /// The divider that the local APIC's timer is set to.
 const APIC_DIVIDER: u64 = 16;
 /// A rate that is assumed when nothing tells it and nothing can measure it.
 const TSC_HZ_GUESS: u64 = 1_000_000_000;
+/// No TSC is faster or slower: what time and timers count by while the rate is being measured.
+const TSC_HZ_BOUNDS: (u64, u64) = (500_000_000, 8_000_000_000);
 
 /// What a program needs to tell the time by itself: the vDSO's data page, in the kernel's image.
 ///
@@ -75,10 +84,15 @@ struct Keeper {
     reference: Option<Reference>,
     /// The first moment of the measurement.
     start: Moment,
+    /// Measurements with the timer below that are done.
+    refined: usize,
 }
 
 static KEEPER: SpinLock<Keeper, IrqOff> =
-    SpinLock::new(Keeper { reference: None, start: Moment { tsc: 0, reference: 0 } });
+    SpinLock::new(Keeper { reference: None, start: Moment { tsc: 0, reference: 0 }, refined: 0 });
+
+/// The timer that has the TSC measured again.
+static REFINEMENT: Once<Arc<Timer>> = Once::new();
 
 /// The time stamp counter, read after all instructions before it.
 #[inline]
@@ -156,26 +170,21 @@ pub fn set_realtime_ns(now_ns: u64) {
     VDSO_DATA.change(|data| data.wall_offset_ns.store(offset, Ordering::Relaxed));
 }
 
-/// Starts the clock: finds or measures the rates of the TSC and of the APIC's timer, and asks for the time of day.
+/// Starts the clock: finds the rates of the TSC and of the APIC's timer or begins to measure them, and asks for the time of
+/// day. [`settle`] has to follow.
 ///
 /// `boot_tsc` is the TSC at the kernel's entry, from where monotonic time counts.
 pub fn init(platform: &Platform, boot_tsc: u64) {
     let kvm = kvm::KvmClock::find();
     let told = kvm.as_ref().and_then(kvm::KvmClock::scale).or_else(|| cpuid::tsc_hz().map(Scale::ticks_to_ns));
-    let apic_told = cpuid::apic_timer_hz().map(|hz| hz / APIC_DIVIDER);
-    let needs_apic = !apic::has_tsc_deadline();
-    let scale = match told {
-        Some(scale) => {
-            if needs_apic {
-                apic::set_timer_rate(apic_told.unwrap_or_else(|| measure_apic(scale)));
-            }
-            scale
-        }
-        None => measure(platform, needs_apic.then_some(apic_told)),
-    };
+    if told.is_none() {
+        begin_to_measure(platform);
+    }
     let wall_ns = kvm.and_then(|clock| clock.wall_ns()).or_else(|| rtc::unix_seconds().map(|s| s * NS_PER_SEC));
     let keeper = KEEPER.lock();
-    set_tick_length(scale);
+    let is_measured = keeper.reference.is_some();
+    let scale = told.unwrap_or_else(|| Scale::ticks_to_ns(if is_measured { TSC_HZ_BOUNDS.1 } else { TSC_HZ_GUESS }));
+    set_tick_length(if is_measured { Scale::ticks_to_ns(TSC_HZ_BOUNDS.0) } else { scale });
     VDSO_DATA.change(|data| {
         data.factor.store(scale.factor(), Ordering::Relaxed);
         data.base_tsc.store(boot_tsc, Ordering::Relaxed);
@@ -184,6 +193,14 @@ pub fn init(platform: &Platform, boot_tsc: u64) {
         data.wall_offset_ns.store(offset, Ordering::Relaxed);
     });
     drop(keeper);
+    if !apic::has_tsc_deadline() && !is_measured {
+        apic::set_timer_rate(told_apic_rate().unwrap_or_else(|| measure_apic(scale)));
+    }
+}
+
+/// The rate of the APIC's timer behind its divider, where it is told.
+fn told_apic_rate() -> Option<u64> {
+    cpuid::apic_timer_hz().map(|hz| hz / APIC_DIVIDER)
 }
 
 fn set_tick_length(scale: Scale) {
@@ -218,33 +235,42 @@ fn moment(reference: &Reference) -> Moment {
     best.1
 }
 
-/// Measures the TSC, and where asked the APIC's timer unless its rate is told, against the best reference.
-fn measure(platform: &Platform, apic_timer: Option<Option<u64>>) -> Scale {
-    let Some(reference) = Reference::find(platform) else {
-        let scale = Scale::ticks_to_ns(TSC_HZ_GUESS);
-        if let Some(told) = apic_timer {
-            apic::set_timer_rate(told.unwrap_or_else(|| measure_apic(scale)));
-        }
-        return scale;
-    };
-    let window = Scale::ns_to_ticks(reference.hz).apply(MEASURE_NS) as u32;
-    apic::start_counting();
+/// Takes the first readings of the TSC and the APIC's timer against the best reference there is.
+fn begin_to_measure(platform: &Platform) {
+    let Some(reference) = Reference::find(platform) else { return };
+    if !apic::has_tsc_deadline() {
+        apic::start_counting();
+    }
     moment(&reference);
-    let start = moment(&reference);
-    let apic_start = apic::counted();
+    *KEEPER.lock() = Keeper { reference: Some(reference), start: moment(&reference), refined: 0 };
+}
+
+/// Ends the measurement that [`init`] began: from here on time is told as it is. To be called on the CPU of `init`, by
+/// a thread, before there are programs.
+pub fn settle() {
+    let _here = IrqGuard::new();
+    let keeper = KEEPER.lock();
+    let Keeper { reference: Some(reference), start, .. } = *keeper else { return };
+    drop(keeper);
+    let window = Scale::ns_to_ticks(reference.hz).apply(MEASURE_NS) as u32;
     while reference.elapsed(start.reference, reference.read()) < window {}
-    let apic_ticks = apic::counted() - apic_start;
+    let apic_ticks = apic::counted();
     let end = moment(&reference);
     let elapsed = u64::from(reference.elapsed(start.reference, end.reference));
     let hz = scale::rate(end.tsc.wrapping_sub(start.tsc), elapsed, reference.hz);
-    if let Some(told) = apic_timer {
-        let measured = scale::rate(u64::from(apic_ticks), elapsed, reference.hz);
-        apic::set_timer_rate(told.unwrap_or(measured));
-    } else {
-        apic::stop_timer();
+    let scale = Scale::ticks_to_ns(if hz == 0 { TSC_HZ_GUESS } else { hz });
+    let keeper = KEEPER.lock();
+    set_tick_length(scale);
+    VDSO_DATA.change(|data| data.factor.store(scale.factor(), Ordering::Relaxed));
+    drop(keeper);
+    if !apic::has_tsc_deadline() {
+        let measured = || match apic_ticks {
+            Some(ticks) => scale::rate(u64::from(ticks), elapsed, reference.hz),
+            None => measure_apic(scale),
+        };
+        apic::set_timer_rate(told_apic_rate().unwrap_or_else(measured));
     }
-    *KEEPER.lock() = Keeper { reference: Some(reference), start };
-    Scale::ticks_to_ns(if hz == 0 { TSC_HZ_GUESS } else { hz })
+    refine_later(start, &reference, 0);
 }
 
 /// Measures the rate of the APIC's timer against a TSC of known rate.
@@ -253,36 +279,42 @@ fn measure_apic(tsc_scale: Scale) -> u64 {
     let start = tsc();
     let elapsed_ns = loop {
         let elapsed_ns = tsc_scale.apply(tsc().wrapping_sub(start));
-        if elapsed_ns >= MEASURE_NS / 2 {
+        if elapsed_ns >= MEASURE_APIC_NS {
             break elapsed_ns;
         }
     };
-    scale::rate(u64::from(apic::counted()), elapsed_ns, NS_PER_SEC)
+    scale::rate(u64::from(apic::counted().unwrap_or(0)), elapsed_ns, NS_PER_SEC)
 }
 
-/// Has the TSC measured again after a second, or before the reference's counter has made a turn.
-pub(super) fn refine_later() {
-    let keeper = KEEPER.lock();
-    let Some(reference) = keeper.reference else { return };
-    let start_ns = VDSO_DATA.monotonic_at(keeper.start.tsc);
-    drop(keeper);
-    let timer = Timer::new(refine);
-    timer.arm(Deadline::at(start_ns + NS_PER_SEC.min(reference.turn_ns() / 2)));
-    // The timer fires once; until then it has to live.
-    core::mem::forget(timer);
+/// Has the TSC measured again when it is time for that, or before the reference's counter has made a turn.
+fn refine_later(start: Moment, reference: &Reference, refined: usize) {
+    let Some(&delay_ns) = REFINE_NS.get(refined) else { return };
+    let is_last = refined + 1 == REFINE_NS.len();
+    let at_most_ns = reference.turn_ns() / if is_last { 2 } else { 4 };
+    let start_ns = VDSO_DATA.consistent(|data| data.monotonic_at(start.tsc));
+    REFINEMENT.call_once(|| Timer::new(refine)).arm(Deadline::at(start_ns + delay_ns.min(at_most_ns)));
 }
 
-/// Measures the TSC again over the whole time since boot. Too late, or where the rate was told, it does nothing.
+/// Measures the TSC again over the whole time since boot. In interrupt context.
 fn refine() {
     let mut keeper = KEEPER.lock();
-    let Some(reference) = keeper.reference.take() else { return };
-    let end = moment(&reference);
-    let ticks = end.tsc.wrapping_sub(keeper.start.tsc);
+    let Keeper { reference: Some(reference), start, ref mut refined } = *keeper else { return };
+    *refined += 1;
+    let refined = *refined;
+    correct(start, &reference);
+    drop(keeper);
+    refine_later(start, &reference, refined);
+}
+
+/// Corrects the rate by what has passed since `start`. Too late, it does nothing. The caller holds `KEEPER`.
+fn correct(start: Moment, reference: &Reference) {
+    let end = moment(reference);
+    let ticks = end.tsc.wrapping_sub(start.tsc);
     let age_ns = Scale::from_factor(VDSO_DATA.factor.load(Ordering::Relaxed)).apply(ticks);
     if age_ns > reference.turn_ns() / 16 * 15 {
         return;
     }
-    let elapsed = u64::from(reference.elapsed(keeper.start.reference, end.reference));
+    let elapsed = u64::from(reference.elapsed(start.reference, end.reference));
     let hz = scale::rate(ticks, elapsed, reference.hz);
     let scale = Scale::ticks_to_ns(hz);
     let old = VDSO_DATA.factor.load(Ordering::Relaxed);
