@@ -2,6 +2,7 @@
 
 use core::arch::asm;
 
+use crate::gate::GATE;
 use crate::io::Error;
 
 /// Numbers of the system calls that are used here.
@@ -45,19 +46,31 @@ pub mod number {
 /// # Safety
 /// The arguments must be what the call with this number takes, with pointers to memory that it may use as it does.
 pub unsafe fn call(number: usize, arguments: [usize; 6]) -> Result<usize, Error> {
+    // SAFETY: the caller vouches for it.
+    let result = unsafe { raw(number, arguments) };
+    usize::try_from(result).map_err(|_| Error::from_errno(-result as i32))
+}
+
+/// Makes a system call; the result is the kernel's, an error its negated number.
+///
+/// # Safety
+/// As for [`call`].
+#[inline]
+pub unsafe fn raw(number: usize, arguments: [usize; 6]) -> isize {
     let [a, b, c, d, e, f] = arguments;
-    let result: isize;
+    let result;
     // SAFETY:
-    // - the instruction changes RAX, RCX and R11 and nothing else of the program's;
+    // - what is called changes what functions may change, and uses no stack of the program's but for the way back;
     // - what the call does to memory is the caller's promise.
     unsafe {
         asm!(
-            "syscall",
+            "call qword ptr [rip + {gate}]",
+            gate = sym GATE,
             inlateout("rax") number => result,
-            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
-            lateout("rcx") _, lateout("r11") _,
-            options(nostack),
+            inlateout("rdi") a => _, inlateout("rsi") b => _, inlateout("rdx") c => _,
+            inlateout("r10") d => _, inlateout("r8") e => _, inlateout("r9") f => _,
+            clobber_abi("sysv64"),
         );
     }
-    usize::try_from(result).map_err(|_| Error::from_errno(-result as i32))
+    result
 }

@@ -28,6 +28,10 @@
 //! What std has no name for: [`hypervisor`], [`boot_time`], [`memory`], [`cpus`], [`cmdline`], [`power_off`], the
 //! kernel's log ([`trace`]), and [`io`], whose types have the traits of `embedded-io`.
 //!
+//! # Calls of the kernel
+//! On osv a system call is a call: the crate's own go through the kernel's call gate, and so do `read`, `write`, `recv`,
+//! `send`, `epoll_wait` and `syscall` (futexes) of everything that is linked. On Linux all of them are what they were.
+//!
 //! # Without std
 //! With `default-features = false` the crate brings all that a program without std needs: start, allocator, panic
 //! handler, printing macros. The file is small, and `main` is reached sooner. Such a program must not unwind:
@@ -48,8 +52,11 @@
 extern crate alloc;
 
 mod call;
+mod gate;
 #[cfg(feature = "std")]
 mod hook;
+#[cfg(feature = "std")]
+mod interpose;
 pub mod io;
 mod kernel;
 mod machine;

@@ -70,6 +70,8 @@ impl Crate {
             ("main.rs", "src/main.rs"),
             ("lib.rs", "src/lib.rs"),
             ("example.rs", "examples/example.rs"),
+            ("calls.rs", "examples/calls.rs"),
+            ("cancel.rs", "examples/cancel.rs"),
             ("plain.rs", "tests/plain.rs"),
             ("std.rs", "tests/std.rs"),
         ];
@@ -188,6 +190,19 @@ fn every_way_to_build_boots() {
     let size = fs::metadata(user.dir.with_extension("target").join("small/basic")).unwrap().len();
     // What SPECIFICATION.md promises for now, and why it is not 2.5 MiB yet.
     assert!(size <= 3 << 20, "{size} bytes");
+}
+
+#[test]
+fn calls_of_the_kernel_are_those_of_libc() {
+    let user = Crate::basic();
+    for profile in ["--profile=dev", "--profile=release"] {
+        for example in ["calls", "cancel"] {
+            let here = user.succeed(&["run", "-q", profile, "--example", example]);
+            let mut native = user.cargo(&["run", "-q", profile, "--example", example]);
+            let native = native.env("OSV_NATIVE", "1").output().unwrap();
+            assert_eq!(here, String::from_utf8_lossy(&native.stdout), "{example}");
+        }
+    }
 }
 
 #[test]

@@ -5,10 +5,13 @@ use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use crate::call::{call, number};
-use crate::machine;
+use crate::{gate, machine};
 
 /// A copy of the crate's build script, which is the launcher, too.
 const LAUNCHER: &str = concat!(env!("OSV_LAUNCHER"), "\0");
+
+/// Where the kernel says that its vDSO is.
+const AT_SYSINFO_EHDR: usize = 33;
 
 /// What a launcher that is not there means for the exit status, as for a shell.
 const NOT_FOUND: u8 = 127;
@@ -81,17 +84,41 @@ core::arch::global_asm!(
 /// Begins with the stack as the kernel has laid it out: the number of arguments, their pointers, a null, the
 /// environment's pointers.
 extern "C" fn begin(stack: *const usize) -> ! {
-    machine::note_start();
     // SAFETY: the stack begins with the number of arguments and so many pointers, see above.
     let (count, arguments) = unsafe { (stack.read(), stack.add(1).cast::<*const c_char>()) };
     COUNT.store(count, Ordering::Relaxed);
     ARGUMENTS.store(arguments.cast_mut(), Ordering::Relaxed);
     // SAFETY: the environment follows the arguments and the null behind them.
     let environment = unsafe { arguments.add(count + 1) };
+    // SAFETY: the auxiliary vector follows the environment, and says where the kernel's vDSO is, if it has one.
+    unsafe { gate::open(auxiliary(environment, AT_SYSINFO_EHDR)) };
+    machine::note_start();
     if !machine::is_osv() && !is_native(environment) {
         launch(arguments, count, environment);
     }
     machine::exit(__osv_main())
+}
+
+/// The address that the auxiliary vector has under this number, or null.
+///
+/// # Safety
+/// `environment` is where the kernel has put it: pointers up to a null, and then the auxiliary vector, up to a number 0.
+unsafe fn auxiliary(environment: *const *const c_char, wanted: usize) -> *const u8 {
+    let mut place = environment;
+    // SAFETY: both ends are reached and not passed.
+    unsafe {
+        while !place.read().is_null() {
+            place = place.add(1);
+        }
+        let mut entry = place.add(1).cast::<[usize; 2]>();
+        loop {
+            match entry.read() {
+                [0, _] => return core::ptr::null(),
+                [number, address] if number == wanted => return core::ptr::with_exposed_provenance(address),
+                _ => entry = entry.add(1),
+            }
+        }
+    }
 }
 
 /// Whether the environment has `OSV_NATIVE`, and not empty or 0.
