@@ -246,6 +246,9 @@ fn system_calls() {
         "netlink",
         "memory",
         "remap",
+        "readiness",
+        "process_errors",
+        "call_errors",
     ];
     for name in programs {
         let program = built(gcc(&format!("{name}.c"), name, &["-pthread"]));
@@ -260,7 +263,18 @@ fn system_calls() {
 #[test]
 fn file_calls() {
     let mut suite = Suite::new("files", &["--cpus", "2"]);
-    for name in ["paths", "permissions", "contents", "locks", "mounts", "namespaces", "unix_sockets"] {
+    for name in [
+        "paths",
+        "permissions",
+        "contents",
+        "locks",
+        "mounts",
+        "namespaces",
+        "unix_sockets",
+        "watching",
+        "file_errors",
+        "protections",
+    ] {
         let program = built(gcc(&format!("{name}.c"), name, &["-pthread"]));
         suite.add(Case::program(name, &program, &[]).seconds(120));
     }

@@ -31,6 +31,7 @@ pub mod event;
 pub mod first_program;
 pub mod fs;
 pub mod ipc;
+pub mod limits;
 pub mod log;
 pub mod mem;
 pub mod net;

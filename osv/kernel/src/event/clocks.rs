@@ -130,7 +130,7 @@ impl Clock {
 
     /// Whether it is the CPU time of the calling thread, which does not pass while that sleeps.
     pub fn is_own_cpu_time(self) -> bool {
-        self == Clock::ThreadCpu(0)
+        matches!(self, Clock::ThreadCpu(0) | Clock::ProcessCpu(0))
     }
 
     /// Whether timerfds can run by it.

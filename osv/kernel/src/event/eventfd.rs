@@ -5,11 +5,12 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::{PollEvents, Pollee};
 use crate::errno::{Errno, Result};
-use crate::fs::{File, IoFlags};
+use crate::fs::generated::Text;
+use crate::fs::{File, IoFlags, SeekFrom};
 use crate::mem::user::{Dest, Source};
 use crate::sched::WaitQueue;
 
@@ -20,6 +21,8 @@ const MAX_COUNT: u64 = u64::MAX - 1;
 pub struct EventFd {
     count: AtomicU64,
     is_semaphore: bool,
+    /// Tells the counters of the machine apart.
+    id: u32,
     read_queue: WaitQueue,
     write_queue: WaitQueue,
     pollee: Pollee,
@@ -28,9 +31,11 @@ pub struct EventFd {
 impl EventFd {
     /// A counter that starts with `initial`.
     pub fn new(initial: u32, is_semaphore: bool) -> Arc<EventFd> {
+        static NEXT_ID: AtomicU32 = AtomicU32::new(0);
         Arc::new(EventFd {
             count: AtomicU64::new(u64::from(initial)),
             is_semaphore,
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             read_queue: WaitQueue::new(),
             write_queue: WaitQueue::new(),
             pollee: Pollee::new(),
@@ -104,6 +109,16 @@ impl File for EventFd {
 
     fn pollee(&self) -> Option<&Pollee> {
         Some(&self.pollee)
+    }
+
+    fn seek(&self, _from: SeekFrom, current: u64) -> Result<u64> {
+        Ok(current)
+    }
+
+    fn describe(&self, out: &mut Text) {
+        writeln!(out, "eventfd-count: {:16x}", self.count.load(Ordering::Relaxed));
+        writeln!(out, "eventfd-id: {}", self.id);
+        writeln!(out, "eventfd-semaphore: {}", u8::from(self.is_semaphore));
     }
 
     fn link_text(&self, out: &mut Vec<u8>) {

@@ -15,14 +15,16 @@ use linux_raw_sys::ioctl::FIONREAD;
 
 use super::{PollEvents, Pollee};
 use crate::errno::{Errno, Result};
-use crate::fs::{File, FileType, Inode, IoFlags, PathRef};
+use crate::fs::dentry::Dentry;
+use crate::fs::generated::Text;
+use crate::fs::{File, FileType, Inode, IoFlags, PathRef, SeekFrom, SuperBlock};
+use crate::ipc::account::{Account, Charge};
+use crate::ipc::limits;
 use crate::mem::user::{Dest, UserPtr};
 use crate::sched::Mutex;
 use crate::sorted_map::SortedMap;
 use crate::sync::SpinLock;
 
-/// More events than this are not kept: the last one then says so.
-const MAX_QUEUED: usize = 16384;
 /// The fixed part of `struct inotify_event`.
 const HEADER: usize = 16;
 
@@ -87,6 +89,10 @@ struct Event {
 }
 
 impl Event {
+    fn plain(watch: i32, mask: NotifyMask) -> Event {
+        Event { watch, mask, cookie: 0, name: Box::default() }
+    }
+
     /// Length of the name with its NUL, padded to whole headers.
     fn name_len(&self) -> usize {
         if self.name.is_empty() { 0 } else { (self.name.len() + 1).next_multiple_of(HEADER) }
@@ -117,8 +123,10 @@ impl Event {
 struct Watch {
     owner: Weak<Inotify>,
     number: i32,
-    place: PathRef,
+    dentry: Arc<Dentry>,
+    super_block: Arc<SuperBlock>,
     mask: AtomicU32,
+    _charge: Charge,
 }
 
 impl Watch {
@@ -127,7 +135,7 @@ impl Watch {
     }
 
     fn inode_id(&self) -> usize {
-        inode_id(self.place.inode())
+        inode_id(self.dentry.inode())
     }
 }
 
@@ -146,7 +154,13 @@ pub struct Inotify {
     watches: Mutex<Watches>,
     queue: SpinLock<VecDeque<Event>>,
     pollee: Pollee,
+    user: u32,
+    _charge: Charge,
 }
+
+/// What each user has of instances and of watches.
+static INSTANCES: Account = Account::new();
+static WATCHES_OF_USERS: Account = Account::new();
 
 #[derive(Default)]
 struct Watches {
@@ -155,18 +169,21 @@ struct Watches {
 }
 
 impl Inotify {
-    /// An instance that watches nothing.
-    pub fn new() -> Arc<Inotify> {
-        Arc::new_cyclic(|me| Inotify {
+    /// An instance that watches nothing, on the account of `user` (EMFILE).
+    pub fn new(user: u32) -> Result<Arc<Inotify>> {
+        let charge = INSTANCES.charge(user, 1, limits::INOTIFY_INSTANCES.get(), Errno::EMFILE)?;
+        Ok(Arc::new_cyclic(|me| Inotify {
             me: me.clone(),
             watches: Mutex::new(Watches::default()),
             queue: SpinLock::new(VecDeque::new()),
             pollee: Pollee::new(),
-        })
+            user,
+            _charge: charge,
+        }))
     }
 
     /// Watches the object at `place`, or changes how it is watched; the watch's number.
-    pub fn add_watch(&self, place: PathRef, mask: NotifyMask) -> Result<i32> {
+    pub fn add_watch(&self, place: &PathRef, mask: NotifyMask) -> Result<i32> {
         let stored = mask & (NotifyMask::ALL_EVENTS | NotifyMask::ONESHOT | NotifyMask::EXCL_UNLINK);
         let mut watches = self.watches.lock();
         let id = inode_id(place.inode());
@@ -179,8 +196,15 @@ impl Inotify {
             return Ok(watch.number);
         }
         let number = watches.last_number.checked_add(1).ok_or(Errno::ENOSPC)?;
-        let mask = AtomicU32::new(stored.bits());
-        let watch = Arc::new(Watch { owner: self.me.clone(), number, place, mask });
+        let charge = WATCHES_OF_USERS.charge(self.user, 1, limits::INOTIFY_WATCHES.get(), Errno::ENOSPC)?;
+        let watch = Arc::new(Watch {
+            owner: self.me.clone(),
+            number,
+            dentry: place.dentry().clone(),
+            super_block: place.mount().super_block().clone(),
+            mask: AtomicU32::new(stored.bits()),
+            _charge: charge,
+        });
         watches.last_number = number;
         watches.by_number.insert(number, watch.clone());
         drop(watches);
@@ -193,7 +217,7 @@ impl Inotify {
     pub fn remove_watch(&self, number: i32) -> Result<()> {
         let watch = self.watches.lock().by_number.remove(&number).ok_or(Errno::EINVAL)?;
         forget(&watch);
-        self.enqueue(Event { watch: number, mask: NotifyMask::IGNORED, cookie: 0, name: Box::default() });
+        self.enqueue(Event::plain(number, NotifyMask::IGNORED));
         Ok(())
     }
 
@@ -202,11 +226,13 @@ impl Inotify {
         if queue.back().is_some_and(|last| last.is_same(&event)) {
             return;
         }
-        let has_room = queue.len() < MAX_QUEUED && queue.try_reserve(1).is_ok();
-        if has_room {
+        if queue.back().is_some_and(|last| last.mask == NotifyMask::Q_OVERFLOW) {
+            return;
+        }
+        let has_room = (queue.len() as u64) < limits::INOTIFY_EVENTS.get();
+        let event = if has_room { event } else { Event::plain(-1, NotifyMask::Q_OVERFLOW) };
+        if queue.try_reserve(1).is_ok() {
             queue.push_back(event);
-        } else if let Some(last) = queue.back_mut() {
-            *last = Event { watch: -1, mask: NotifyMask::Q_OVERFLOW, cookie: 0, name: Box::default() };
         }
         drop(queue);
         self.pollee.notify(PollEvents::READABLE);
@@ -261,6 +287,18 @@ impl File for Inotify {
         Some(&self.pollee)
     }
 
+    fn seek(&self, _from: SeekFrom, current: u64) -> Result<u64> {
+        Ok(current)
+    }
+
+    fn describe(&self, out: &mut Text) {
+        for watch in self.watches.lock().by_number.values() {
+            let Ok(metadata) = watch.dentry.inode().metadata() else { continue };
+            write!(out, "inotify wd:{:x} ino:{:x} sdev:{:x} ", watch.number, metadata.ino, metadata.dev);
+            writeln!(out, "mask:{:x} ignored_mask:0 ", (watch.mask() & NotifyMask::ALL_EVENTS).bits());
+        }
+    }
+
     fn link_text(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"anon_inode:inotify");
     }
@@ -305,7 +343,7 @@ pub fn on_file(place: &PathRef, what: NotifyMask) {
 #[inline]
 pub fn on_entry(directory: &Arc<dyn Inode>, name: &[u8], what: NotifyMask, cookie: u32) {
     if is_active() {
-        tell(directory, what, cookie, name);
+        tell(directory, what, cookie, name, false);
     }
 }
 
@@ -326,23 +364,56 @@ pub fn new_cookie() -> u32 {
 #[cold]
 fn report_file(place: &PathRef, what: NotifyMask) {
     let what = if place.kind() == FileType::Directory { what | NotifyMask::ISDIR } else { what };
-    tell(place.inode(), what, 0, &[]);
-    if place.is_mount_root() {
+    let dentry = place.dentry();
+    if !place.is_mount_root()
+        && let Some(parent) = dentry.parent()
+    {
+        tell(parent.inode(), what, 0, dentry.name().as_bytes(), dentry.is_unlinked());
+    }
+    tell(place.inode(), what, 0, &[], false);
+}
+
+/// Ends the watches of an object that has no name any more, once nobody but them and the caller, who has `held` it so many
+/// times, has it.
+#[cold]
+pub fn on_lost(dentry: &Arc<Dentry>, held: usize) {
+    let watches = watches_of(dentry.inode());
+    let is_watching = |watch: &&Arc<Watch>| Arc::ptr_eq(&watch.dentry, dentry);
+    let is_unused = Arc::strong_count(dentry) <= held + watches.iter().filter(is_watching).count();
+    if is_unused && dentry.inode().metadata().is_ok_and(|metadata| metadata.nlink == 0 || dentry.is_directory()) {
+        report_self(dentry.inode(), NotifyMask::DELETE_SELF);
+    }
+}
+
+/// A file system is gone: its watches end.
+pub fn on_unmount(super_block: &Arc<SuperBlock>) {
+    if !is_active() {
         return;
     }
-    if let Some(parent) = place.dentry().parent() {
-        tell(parent.inode(), what, 0, place.dentry().name().as_bytes());
+    let all = WATCHES.lock();
+    let watches: Vec<_> =
+        all.values().flatten().filter(|watch| Arc::ptr_eq(&watch.super_block, super_block)).cloned().collect();
+    drop(all);
+    for watch in watches {
+        if let Some(owner) = watch.owner.upgrade() {
+            let directory = if watch.dentry.is_directory() { NotifyMask::ISDIR } else { NotifyMask::empty() };
+            owner.enqueue(Event::plain(watch.number, NotifyMask::UNMOUNT | directory));
+            let _ = owner.remove_watch(watch.number);
+        }
     }
+}
+
+fn watches_of(inode: &Arc<dyn Inode>) -> Vec<Arc<Watch>> {
+    WATCHES.lock().get(&inode_id(inode)).cloned().unwrap_or_default()
 }
 
 #[cold]
 fn report_self(inode: &Arc<dyn Inode>, what: NotifyMask) {
-    tell(inode, what, 0, &[]);
+    tell(inode, what, 0, &[], false);
     if !what.contains(NotifyMask::DELETE_SELF) {
         return;
     }
-    let watches = WATCHES.lock().get(&inode_id(inode)).cloned().unwrap_or_default();
-    for watch in watches {
+    for watch in watches_of(inode) {
         if let Some(owner) = watch.owner.upgrade() {
             let _ = owner.remove_watch(watch.number);
         }
@@ -350,11 +421,10 @@ fn report_self(inode: &Arc<dyn Inode>, what: NotifyMask) {
 }
 
 #[cold]
-fn tell(inode: &Arc<dyn Inode>, what: NotifyMask, cookie: u32, name: &[u8]) {
-    let watches = WATCHES.lock().get(&inode_id(inode)).cloned().unwrap_or_default();
-    for watch in watches {
+fn tell(inode: &Arc<dyn Inode>, what: NotifyMask, cookie: u32, name: &[u8], is_unlinked: bool) {
+    for watch in watches_of(inode) {
         let mask = watch.mask();
-        if !mask.intersects(what & NotifyMask::ALL_EVENTS) {
+        if is_unlinked && mask.contains(NotifyMask::EXCL_UNLINK) || !mask.intersects(what & NotifyMask::ALL_EVENTS) {
             continue;
         }
         let Some(owner) = watch.owner.upgrade() else { continue };
@@ -382,7 +452,7 @@ mod tests {
 
     #[test]
     fn events_are_padded_and_come_in_order() {
-        let inotify = Inotify::new();
+        let inotify = Inotify::new(0).unwrap();
         inotify.enqueue(event(NotifyMask::CREATE, b"file"));
         inotify.enqueue(event(NotifyMask::CREATE, b"file"));
         inotify.enqueue(event(NotifyMask::DELETE_SELF, b""));
@@ -396,11 +466,12 @@ mod tests {
 
     #[test]
     fn a_full_queue_says_so() {
-        let inotify = Inotify::new();
-        for number in 0..MAX_QUEUED as u32 + 5 {
+        let inotify = Inotify::new(0).unwrap();
+        let most = limits::INOTIFY_EVENTS.get();
+        for number in 0..most + 5 {
             inotify.enqueue(event(NotifyMask::MODIFY, &number.to_ne_bytes()));
         }
         let queue = inotify.queue.lock();
-        assert_eq!((queue.len(), queue.back().unwrap().mask), (MAX_QUEUED, NotifyMask::Q_OVERFLOW));
+        assert_eq!((queue.len(), queue.back().unwrap().mask), (most as usize + 1, NotifyMask::Q_OVERFLOW));
     }
 }

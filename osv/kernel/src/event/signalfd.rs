@@ -12,7 +12,8 @@ use zerocopy::{Immutable, IntoBytes};
 
 use super::{PollEvents, Pollee};
 use crate::errno::{Errno, Result};
-use crate::fs::{File, IoFlags};
+use crate::fs::generated::Text;
+use crate::fs::{File, IoFlags, SeekFrom};
 use crate::mem::user::Dest;
 use crate::process::signal::{Signal, SignalInfo, SignalSet, mask};
 use crate::process::{Process, current_process};
@@ -131,6 +132,14 @@ impl File for SignalFd {
 
     fn pollee(&self) -> Option<&Pollee> {
         Some(self.process.signal_events())
+    }
+
+    fn seek(&self, _from: SeekFrom, current: u64) -> Result<u64> {
+        Ok(current)
+    }
+
+    fn describe(&self, out: &mut Text) {
+        writeln!(out, "sigmask:\t{:016x}", self.signals().0);
     }
 
     fn link_text(&self, out: &mut Vec<u8>) {

@@ -10,7 +10,8 @@ use alloc::vec::Vec;
 use super::{Clock, PollEvents, Pollee};
 use crate::drivers::clock;
 use crate::errno::{Errno, Result};
-use crate::fs::{File, IoFlags};
+use crate::fs::generated::Text;
+use crate::fs::{File, IoFlags, SeekFrom};
 use crate::mem::user::Dest;
 use crate::sched::Deadline;
 use crate::sched::timer::Timer;
@@ -47,6 +48,12 @@ impl Schedule {
         self.next_ns.is_some_and(|next_ns| next_ns <= now_ns)
     }
 
+    /// How many expirations there were that were not read.
+    fn expirations(&self, now_ns: u64) -> u64 {
+        let mut ahead = *self;
+        ahead.take_expirations(now_ns)
+    }
+
     /// How many expirations there were, and moves on past them.
     fn take_expirations(&mut self, now_ns: u64) -> u64 {
         let Some(next_ns) = self.next_ns.filter(|&next_ns| next_ns <= now_ns) else { return 0 };
@@ -79,6 +86,7 @@ struct State {
     schedule: Schedule,
     /// The offset of the time of day that an absolute schedule on it was made with.
     wall_offset_ns: Option<u64>,
+    is_absolute: bool,
     is_cancelled_by_set: bool,
     is_cancelled: bool,
 }
@@ -86,6 +94,8 @@ struct State {
 /// The file of a timerfd.
 pub struct TimerFd {
     clock: Clock,
+    /// The number that the program gave for it.
+    clock_id: i32,
     state: SpinLock<State, IrqOff>,
     timer: Arc<Timer>,
     /// Shared with the timer's callback.
@@ -97,18 +107,18 @@ static REALTIME_TIMERS: SpinLock<Vec<Weak<TimerFd>>> = SpinLock::new(Vec::new())
 
 impl TimerFd {
     /// A timer of `clock` that is not armed. ENOMEM when memory is short.
-    pub fn new(clock: Clock) -> Result<Arc<TimerFd>> {
+    pub fn new(clock: Clock, clock_id: i32) -> Result<Arc<TimerFd>> {
         let pollee = Arc::new(Pollee::new());
         let rung = pollee.clone();
         let timer = Timer::new(move || rung.notify(PollEvents::POLLIN));
-        let file = Arc::new(TimerFd { clock, state: SpinLock::default(), timer, pollee });
+        let file = Arc::new(TimerFd { clock, clock_id, state: SpinLock::default(), timer, pollee });
         if clock.is_realtime() {
             remember(&file)?;
         }
         Ok(file)
     }
 
-    /// Sets the timer; what was set before.
+    /// Sets the timer; what was set before. ECANCELED if a cancellation had not been read, but the timer is set.
     pub fn set(&self, setting: TimerSetting, flags: SettingFlags) -> Result<TimerSetting> {
         let now_ns = clock::monotonic_ns();
         let is_wall = flags.is_absolute && self.clock.is_realtime();
@@ -119,14 +129,19 @@ impl TimerFd {
         };
         let mut state = self.state.lock();
         let old = state.schedule.setting(now_ns);
+        let was_cancelled = state.is_cancelled;
         *state = State {
             schedule: Schedule { next_ns, interval_ns: setting.interval_ns },
             wall_offset_ns: is_wall.then(clock::wall_offset_ns),
+            is_absolute: flags.is_absolute,
             is_cancelled_by_set: is_wall && flags.is_cancelled_by_set,
             is_cancelled: false,
         };
         drop(state);
         self.arm(next_ns);
+        if was_cancelled && is_wall && flags.is_cancelled_by_set && next_ns.is_some() {
+            return Err(Errno::ECANCELED);
+        }
         Ok(old)
     }
 
@@ -195,6 +210,23 @@ impl File for TimerFd {
 
     fn pollee(&self) -> Option<&Pollee> {
         Some(&self.pollee)
+    }
+
+    fn seek(&self, _from: SeekFrom, current: u64) -> Result<u64> {
+        Ok(current)
+    }
+
+    fn describe(&self, out: &mut Text) {
+        let state = self.state.lock();
+        let now_ns = clock::monotonic_ns();
+        let (setting, ticks) = (state.schedule.setting(now_ns), state.schedule.expirations(now_ns));
+        let is_absolute = state.is_absolute;
+        let flags = u8::from(is_absolute) | u8::from(state.is_cancelled_by_set) << 1;
+        drop(state);
+        write!(out, "clockid: {}\nticks: {ticks}\nsettime flags: 0{flags:o}\n", self.clock_id);
+        for (name, ns) in [("value", setting.value_ns), ("interval", setting.interval_ns)] {
+            writeln!(out, "it_{name}: ({}, {})", ns / 1_000_000_000, ns % 1_000_000_000);
+        }
     }
 
     fn link_text(&self, out: &mut Vec<u8>) {

@@ -5,6 +5,17 @@
 
 use super::{FileType, Permissions};
 use crate::errno::{Errno, Result};
+use crate::limits;
+
+/// Set-user-id bit.
+pub(super) const SET_UID: u16 = 0o4000;
+/// Set-group-id bit: on a directory, new entries inherit its group.
+pub(super) const SET_GID: u16 = 0o2000;
+/// Sticky bit: only owners remove entries.
+pub(super) const STICKY: u16 = 0o1000;
+const GROUP_WRITE: u16 = 0o020;
+pub(super) const GROUP_EXECUTE: u16 = 0o010;
+const OTHERS_WRITE: u16 = 0o002;
 
 bitflags::bitflags! {
     /// What is asked for; the values of `access(2)`.
@@ -76,6 +87,40 @@ impl Subject<'_> {
     /// Whether the subject owns an inode of `owner`, or may act as if.
     pub const fn owns(&self, owner: u32) -> bool {
         self.uid == owner || self.has(capability::FOWNER)
+    }
+
+    /// EACCES if a symlink of `owner` must not be followed, because others can put symlinks into its directory, too
+    /// (`protected_symlinks`).
+    pub fn check_follow(&self, directory: Permissions, owner: u32) -> Result<()> {
+        let is_common = directory.mode & (STICKY | OTHERS_WRITE) == STICKY | OTHERS_WRITE;
+        let is_trusted = owner == self.uid || owner == directory.uid;
+        let is_protected = is_common && !is_trusted && limits::PROTECTED_SYMLINKS.get() != 0;
+        if is_protected { Err(Errno::EACCES) } else { Ok(()) }
+    }
+
+    /// EACCES if an existing file must not be opened by who would make it, because somebody else was faster
+    /// (`protected_regular`, `protected_fifos`).
+    pub fn check_found(&self, directory: Permissions, kind: FileType, owner: u32) -> Result<()> {
+        let level = match kind {
+            FileType::Regular => limits::PROTECTED_REGULAR.get(),
+            FileType::Fifo => limits::PROTECTED_FIFOS.get(),
+            _ => 0,
+        };
+        let is_trusted = owner == self.uid || owner == directory.uid;
+        let writers = if level >= 2 { OTHERS_WRITE | GROUP_WRITE } else { OTHERS_WRITE };
+        let is_common = directory.mode & STICKY != 0 && directory.mode & writers != 0;
+        if level != 0 && is_common && !is_trusted { Err(Errno::EACCES) } else { Ok(()) }
+    }
+
+    /// EPERM if the subject must not give a file another name (`protected_hardlinks`).
+    pub fn check_link_source(&self, kind: FileType, file: Permissions) -> Result<()> {
+        if limits::PROTECTED_HARDLINKS.get() == 0 || self.owns(file.uid) {
+            return Ok(());
+        }
+        let runs_as_group = file.mode & (SET_GID | GROUP_EXECUTE) == SET_GID | GROUP_EXECUTE;
+        let is_safe = kind == FileType::Regular && file.mode & SET_UID == 0 && !runs_as_group;
+        let may_write = || self.check(kind, file, Access::READ | Access::WRITE).is_ok();
+        if is_safe && may_write() { Ok(()) } else { Err(Errno::EPERM) }
     }
 
     /// Whether nothing that a directory search could ask would be refused, so that checks may be skipped.

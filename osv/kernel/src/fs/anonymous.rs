@@ -5,15 +5,17 @@
 //! else and that no path leads to.
 
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
 use super::dentry::Dentry;
 use super::nsfs::NamespaceFile;
 use super::pipe::PipeEnd;
 use super::{
-    File, FileSystem, FileType, Inode, Metadata, Mount, MountFlags, OpenFile, OpenFlags, PathRef, StatFs, Stream,
-    SuperBlock,
+    File, FileSystem, FileType, Inode, Metadata, Mount, MountFlags, OpenFile, OpenFlags, PathRef, SetAttributes,
+    StatFs, Stream, SuperBlock,
 };
 use crate::errno::{Errno, Result};
+use crate::process::current_task;
 use crate::sync::Once;
 
 /// What `fdinfo` shows as the mount of files that are in no tree.
@@ -54,6 +56,13 @@ impl Inode for Anonymous {
         self.metadata.kind
     }
 
+    fn set_attributes(&self, change: &SetAttributes) -> Result<()> {
+        match self.file.file() {
+            Some(file) => file.set_attributes(change),
+            None => Err(Errno::EOPNOTSUPP),
+        }
+    }
+
     /// A pipe gets a new end, as a FIFO does; a port of the runner's is the same however often it is opened, and
     /// so is a namespace.
     fn open(self: Arc<Self>, _flags: OpenFlags) -> Result<Option<Arc<dyn File>>> {
@@ -65,6 +74,48 @@ impl Inode for Anonymous {
             return Err(Errno::ENXIO);
         }
         Ok(self.file.file().cloned())
+    }
+}
+
+/// Mode and owners of a pipe or socket, which has no file system to keep them.
+pub struct Attributes {
+    mode: AtomicU16,
+    uid: AtomicU32,
+    gid: AtomicU32,
+}
+
+impl Attributes {
+    /// Root's, with `mode`.
+    pub const fn new(mode: u16) -> Attributes {
+        Attributes { mode: AtomicU16::new(mode), uid: AtomicU32::new(0), gid: AtomicU32::new(0) }
+    }
+
+    /// Changes mode and owners; times are not kept.
+    pub fn set(&self, change: &SetAttributes) {
+        if let Some(mode) = change.mode {
+            self.mode.store(mode, Ordering::Relaxed);
+        }
+        for (owner, new) in [(&self.uid, change.uid), (&self.gid, change.gid)] {
+            if let Some(new) = new {
+                owner.store(new, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// `metadata` with what is kept here.
+    pub fn apply(&self, metadata: Metadata) -> Metadata {
+        let [uid, gid] = [&self.uid, &self.gid].map(|owner| owner.load(Ordering::Relaxed));
+        Metadata { mode: self.mode.load(Ordering::Relaxed), uid, gid, ..metadata }
+    }
+}
+
+/// Makes an object that nobody can reach yet the property of the caller.
+pub fn give_to_caller(file: &dyn File) {
+    let credentials = current_task().credentials();
+    let (uid, gid) = (credentials.user.file_system, credentials.group.file_system);
+    if (uid, gid) != (0, 0) {
+        // Nothing can fail: pipes and sockets keep their owners themselves.
+        let _ = file.set_attributes(&SetAttributes { uid: Some(uid), gid: Some(gid), ..SetAttributes::default() });
     }
 }
 

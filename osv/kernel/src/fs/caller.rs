@@ -5,7 +5,7 @@
 
 use alloc::sync::Arc;
 
-use super::access::capability;
+use super::access::{GROUP_EXECUTE, SET_GID, STICKY, capability};
 use super::dentry::{Dentry, ModifyGuard};
 use super::{
     Access, FileType, FsContext, Inode, Last, LastKind, NewInode, NewKind, PathRef, ResolveFlags, Start, Subject,
@@ -13,14 +13,6 @@ use super::{
 };
 use crate::errno::{Errno, Result};
 use crate::event::inotify::{self, NotifyMask};
-
-/// Set-group-id bit: on a directory, new entries inherit its group.
-pub(super) const SET_GID: u16 = 0o2000;
-/// Set-user-id bit.
-pub(super) const SET_UID: u16 = 0o4000;
-/// Sticky bit: only owners remove entries.
-const STICKY: u16 = 0o1000;
-const GROUP_EXECUTE: u16 = 0o010;
 
 /// A process' view of the tree and its rights in it.
 #[derive(Clone, Copy)]
@@ -135,6 +127,7 @@ impl<'a> Caller<'a> {
         if !Arc::ptr_eq(old.mount(), parent.mount()) {
             return Err(Errno::EXDEV);
         }
+        self.subject.check_link_source(old.kind(), old.inode().permissions()?)?;
         self.check(&parent, Access::WRITE | Access::EXECUTE)?;
         if old.is_directory() {
             return Err(Errno::EPERM);
@@ -164,8 +157,11 @@ impl<'a> Caller<'a> {
         }
         parent.inode().unlink(name.as_bytes())?;
         guard.unlinked(&victim);
-        inotify::on_entry(parent.inode(), name.as_bytes(), NotifyMask::DELETE, 0);
-        tell_of_lost_name(&victim);
+        if inotify::is_active() {
+            inotify::on_self(victim.inode(), NotifyMask::ATTRIB);
+            inotify::on_entry(parent.inode(), name.as_bytes(), NotifyMask::DELETE, 0);
+            inotify::on_lost(&victim, 1);
+        }
         Ok(())
     }
 
@@ -188,8 +184,10 @@ impl<'a> Caller<'a> {
         let _victim_guard = victim.lock_for_change()?;
         parent.inode().rmdir(name)?;
         guard.unlinked(&victim);
-        inotify::on_self(victim.inode(), NotifyMask::DELETE_SELF);
-        inotify::on_entry(parent.inode(), name, NotifyMask::DELETE | NotifyMask::ISDIR, 0);
+        if inotify::is_active() {
+            inotify::on_entry(parent.inode(), name, NotifyMask::DELETE | NotifyMask::ISDIR, 0);
+            inotify::on_lost(&victim, 1);
+        }
         Ok(())
     }
 
@@ -209,17 +207,6 @@ impl<'a> Caller<'a> {
             _ => {}
         }
         if victim.is_mount_point() { Err(Errno::EBUSY) } else { Ok(()) }
-    }
-}
-
-/// Tells those who watch an inode that it has lost a name, perhaps its last one.
-pub(super) fn tell_of_lost_name(dentry: &Arc<Dentry>) {
-    if !inotify::is_active() {
-        return;
-    }
-    inotify::on_self(dentry.inode(), NotifyMask::ATTRIB);
-    if dentry.inode().metadata().is_ok_and(|metadata| metadata.nlink == 0) {
-        inotify::on_self(dentry.inode(), NotifyMask::DELETE_SELF);
     }
 }
 

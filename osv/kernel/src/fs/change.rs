@@ -1,12 +1,10 @@
 //! Changes of attributes: mode, owners, times, size, with the rules of who may.
 
-use super::access::capability;
-use super::caller::{SET_GID, SET_UID, is_stored};
+use super::access::{GROUP_EXECUTE, SET_GID, SET_UID, capability};
+use super::caller::is_stored;
 use super::{Access, Caller, FileType, PathRef, Permissions, SetAttributes, SetTime, text};
 use crate::errno::{Errno, Result};
 use crate::event::inotify::{self, NotifyMask};
-
-const GROUP_EXECUTE: u16 = 0o010;
 
 impl Caller<'_> {
     /// `chmod`
@@ -56,7 +54,13 @@ impl Caller<'_> {
             }
             self.check(place, Access::WRITE)?;
         }
-        set_attributes(place, &SetAttributes { atime, mtime, ..Default::default() })
+        place.inode().set_attributes(&SetAttributes { atime, mtime, ..Default::default() })?;
+        match (atime, mtime) {
+            (Some(_), None) => inotify::on_file(place, NotifyMask::ACCESS),
+            (None, Some(_)) => inotify::on_file(place, NotifyMask::MODIFY),
+            _ => inotify::on_file(place, NotifyMask::ATTRIB),
+        }
+        Ok(())
     }
 
     /// `truncate`

@@ -6,7 +6,8 @@ use core::any::Any;
 
 use linux_raw_sys::general;
 
-use super::{Metadata, attributes::FileType};
+use super::generated::Text;
+use super::{Metadata, SetAttributes, attributes::FileType};
 use crate::errno::{Errno, Result};
 use crate::event::{PollEvents, Pollee};
 use crate::mem::object::PageSource;
@@ -164,10 +165,18 @@ pub trait File: Any + Send + Sync {
         Ok(Metadata::new(super::ANONYMOUS_DEVICE, 1, FileType::Regular, 0o600))
     }
 
+    /// Changes mode or owners of a file that is not in the tree.
+    fn set_attributes(&self, _change: &SetAttributes) -> Result<()> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
     /// The text of the link in `/proc/self/fd` of a file that is not in the tree, as `anon_inode:[eventfd]`.
     fn link_text(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"anon_inode:[unknown]");
     }
+
+    /// What `/proc/PID/fdinfo` says beyond what it says of all files.
+    fn describe(&self, _out: &mut Text) {}
 
     /// The description was opened with these status flags, or they changed by F_SETFL.
     fn set_status(&self, _flags: OpenFlags) {}

@@ -15,7 +15,8 @@ use core::any::Any;
 use core::fmt;
 
 use super::{
-    DirEntry, File, FileType, Inode, Metadata, OFFSET_MAX, OpenFlags, PathRef, SeekFrom, SetAttributes, Timespec,
+    DirEntry, File, FileType, Inode, Metadata, NewInode, NewKind, OFFSET_MAX, OpenFlags, PathRef, SeekFrom,
+    SetAttributes, Timespec,
 };
 use crate::drivers::clock;
 use crate::errno::{Errno, Result};
@@ -207,12 +208,23 @@ pub struct Volume {
     pub device: u64,
     /// When it was made: all times of its files.
     pub created: Timespec,
+    /// Names that are not there can never be: to make one is ENOENT, as in procfs.
+    pub knows_all: bool,
 }
 
 impl Volume {
     /// A new file system instance.
     pub fn new() -> Volume {
-        Volume { device: super::new_device_number(), created: Timespec::from_nanos(clock::realtime_ns()) }
+        Volume {
+            device: super::new_device_number(),
+            created: Timespec::from_nanos(clock::realtime_ns()),
+            knows_all: false,
+        }
+    }
+
+    /// A new instance of procfs.
+    pub fn of_processes() -> Volume {
+        Volume { knows_all: true, ..Volume::new() }
     }
 
     fn metadata(&self, ino: u64, kind: FileType, mode: u16, owner: (u32, u32)) -> Metadata {
@@ -296,6 +308,14 @@ impl<C: Context> Inode for Directory<C> {
         }
         let children = self.children.ok_or(Errno::ENOENT)?;
         children.lookup(&self.context, self.volume, name, child_ino(self.ino, name))
+    }
+
+    fn create(&self, _name: &[u8], new: &NewInode<'_>) -> Result<Arc<dyn Inode>> {
+        Err(match new.kind {
+            _ if self.volume.knows_all => Errno::ENOENT,
+            NewKind::Regular => Errno::EACCES,
+            _ => Errno::EPERM,
+        })
     }
 
     fn is_cacheable(&self) -> bool {
@@ -487,7 +507,7 @@ mod tests {
     }
 
     fn root() -> Arc<Directory<()>> {
-        let volume = Volume { device: 7, created: Timespec::default() };
+        let volume = Volume { device: 7, created: Timespec::default(), knows_all: false };
         Directory::new(volume, (), 1, &ENTRIES, Some(&Evens))
     }
 

@@ -51,6 +51,7 @@ pub struct SuperBlock {
     rename: Mutex<()>,
     is_read_only: AtomicBool,
     writers: AtomicU32,
+    mounts: AtomicU32,
 }
 
 impl SuperBlock {
@@ -64,7 +65,13 @@ impl SuperBlock {
             rename: Mutex::new(()),
             is_read_only: AtomicBool::new(false),
             writers: AtomicU32::new(0),
+            mounts: AtomicU32::new(0),
         })
+    }
+
+    /// How many mounts show it, in all namespaces and in none.
+    pub fn mount_count(&self) -> u32 {
+        self.mounts.load(Ordering::Relaxed)
     }
 
     /// The file system.
@@ -129,6 +136,7 @@ impl Mount {
     /// A mount of `super_block` from `root` on, not attached anywhere.
     pub fn new(super_block: Arc<SuperBlock>, root: Arc<Dentry>, flags: MountFlags) -> Arc<Mount> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        super_block.mounts.fetch_add(1, Ordering::Relaxed);
         Arc::new(Mount {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             super_block,
@@ -321,6 +329,12 @@ impl Mount {
             next += 1;
         }
         all
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        self.super_block.mounts.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -14,6 +14,7 @@ use super::namespace::MountNamespace;
 use super::types::{self, Request};
 use super::{Caller, FileSystem, Mount, MountFlags, PathRef};
 use crate::errno::{Errno, Result};
+use crate::event::inotify;
 
 /// A tree of mounts that is taken apart when it goes, unless it has been attached.
 pub struct Detached(Arc<Mount>);
@@ -242,6 +243,9 @@ pub fn unmount(namespace: &MountNamespace, place: PathRef, how: Unmount) -> Resu
     mount.file_system().sync()?;
     mount.detach(how == Unmount::Lazily)?;
     mount.dissolve();
+    if mount.super_block().mount_count() == 1 {
+        inotify::on_unmount(mount.super_block());
+    }
     Ok(())
 }
 

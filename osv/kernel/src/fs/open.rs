@@ -97,6 +97,8 @@ impl<'a> Caller<'a> {
             }
             let place = PathRef::new(parent.mount().clone(), child).on_top();
             if place.kind() != FileType::Symlink {
+                let (directory, owner) = (parent.inode().permissions()?, place.inode().permissions()?.uid);
+                self.subject.check_found(directory, place.kind(), owner)?;
                 return self.open_place(place, flags);
             }
             if flags.contains(OpenFlags::NOFOLLOW) {

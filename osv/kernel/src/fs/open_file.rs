@@ -505,6 +505,9 @@ impl Drop for OpenFile {
         if inotify::is_active() && !self.is_place() {
             let is_writer = self.flags().is_writable();
             self.tell_watchers(if is_writer { NotifyMask::CLOSE_WRITE } else { NotifyMask::CLOSE_NOWRITE });
+            if let Some(place) = self.path.as_ref().filter(|place| place.dentry().is_unlinked()) {
+                inotify::on_lost(place.dentry(), 1);
+            }
         }
     }
 }

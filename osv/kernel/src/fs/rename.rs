@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use super::caller::{normal, of_kind, tell_of_lost_name};
+use super::caller::{normal, of_kind};
 use super::dentry::Dentry;
 use super::{Access, Caller, PathRef, RenameFlags, Start, access::capability};
 use crate::errno::{Errno, Result};
@@ -60,11 +60,10 @@ impl<'a> Caller<'a> {
             old_guard.moved(&source, new_parent.dentry(), new_name);
         }
         if inotify::is_active() {
-            tell_of_move((&old_parent, old_name), (&new_parent, new_name), &source);
+            let replaced = (!exchanges && target.kind().is_some()).then_some(&target);
+            tell_of_move((&old_parent, old_name), (&new_parent, new_name), &source, replaced);
             if exchanges {
-                tell_of_move((&new_parent, new_name), (&old_parent, old_name), &target);
-            } else if target.kind().is_some() {
-                tell_of_lost_name(&target);
+                tell_of_move((&new_parent, new_name), (&old_parent, old_name), &target, None);
             }
         }
         Ok(())
@@ -114,12 +113,18 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// Tells those who watch either directory, or what has moved.
-fn tell_of_move(from: (&PathRef, &[u8]), to: (&PathRef, &[u8]), moved: &Arc<Dentry>) {
+/// Tells those who watch either directory, what has moved, or what was replaced.
+fn tell_of_move(from: (&PathRef, &[u8]), to: (&PathRef, &[u8]), moved: &Arc<Dentry>, replaced: Option<&Arc<Dentry>>) {
     let cookie = inotify::new_cookie();
     inotify::on_entry(from.0.inode(), from.1, of_kind(NotifyMask::MOVED_FROM, moved), cookie);
     inotify::on_entry(to.0.inode(), to.1, of_kind(NotifyMask::MOVED_TO, moved), cookie);
+    if let Some(replaced) = replaced {
+        inotify::on_self(replaced.inode(), NotifyMask::ATTRIB);
+    }
     inotify::on_self(moved.inode(), NotifyMask::MOVE_SELF);
+    if let Some(replaced) = replaced {
+        inotify::on_lost(replaced, 1);
+    }
 }
 
 fn check_existence(target: &Dentry, flags: RenameFlags) -> Result<()> {

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use linux_raw_sys::general;
 
+use super::dentry::Dentry;
 use super::name::{Name, split_first};
 use super::{Access, FileType, FsContext, MountFlags, NAME_MAX, PathRef, Subject};
 use crate::errno::{Errno, Result};
@@ -112,6 +113,7 @@ impl<'a> Walker<'a> {
 
     /// The place that the symlink `link` in `directory` leads to, or the parent of where it leads and the last component.
     pub fn follow_to_parent(&mut self, directory: PathRef, link: &PathRef) -> Result<Follow> {
+        self.check_follow(&directory, link.dentry())?;
         match self.target(link)? {
             Target::Place(place) => Ok(Follow::Place(place)),
             Target::Text(text) => {
@@ -195,6 +197,9 @@ impl<'a> Walker<'a> {
                     match child.kind() {
                         None => return Err(Errno::ENOENT),
                         Some(FileType::Symlink) if follows_last || !tail.is_empty() => {
+                            if tail.is_empty() {
+                                self.check_follow(&at, &child)?;
+                            }
                             match self.target(&PathRef::new(at.mount().clone(), child))? {
                                 Target::Place(place) => at = place,
                                 Target::Text(mut text) => {
@@ -229,6 +234,10 @@ impl<'a> Walker<'a> {
             return Ok(());
         }
         self.subject.check(FileType::Directory, at.inode().permissions()?, Access::EXECUTE)
+    }
+
+    fn check_follow(&self, directory: &PathRef, link: &Dentry) -> Result<()> {
+        self.subject.check_follow(directory.inode().permissions()?, link.inode().permissions()?.uid)
     }
 
     /// `..`

@@ -11,7 +11,7 @@
 
 #![forbid(unsafe_code)]
 
-pub mod limits;
+pub mod account;
 pub mod mqueue;
 pub mod msg;
 pub mod permissions;
@@ -19,6 +19,7 @@ pub mod sem;
 pub mod shm;
 pub mod table;
 
+pub use crate::limits;
 pub use permissions::{Header, Permissions};
 pub use table::{Object, Table};
 

@@ -12,13 +12,15 @@ pub mod unix;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::any::Any;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use linux_raw_sys::ioctl::{FIONREAD, TIOCOUTQ};
 
 use crate::errno::{Errno, Result};
 use crate::event::{PollEvents, Pollee};
-use crate::fs::{self, File, FileType, IoFlags, Metadata, OpenFile};
+use crate::fs::anonymous::Attributes;
+use crate::fs::{self, File, FileType, IoFlags, Metadata, OpenFile, SetAttributes};
 use crate::mem::user::{Dest, Source, UserPtr};
 use crate::process::signal::send::broken_pipe;
 use crate::sched::{Deadline, WaitQueue};
@@ -122,7 +124,7 @@ pub enum Shutdown {
 }
 
 /// What the socket calls act on. Addresses are `struct sockaddr` as bytes.
-pub trait Socket: Send + Sync {
+pub trait Socket: Any + Send + Sync {
     /// Domain, type and protocol.
     fn identity(&self) -> (u32, u32, u32);
     /// Gives the socket an address.
@@ -167,13 +169,15 @@ pub trait Socket: Send + Sync {
 pub struct SocketFile {
     socket: Arc<dyn Socket>,
     ino: u64,
+    attributes: Attributes,
 }
 
 impl SocketFile {
     /// The file of a new socket.
     pub fn new(socket: Arc<dyn Socket>) -> Arc<SocketFile> {
         static NEXT_INO: AtomicU64 = AtomicU64::new(1);
-        Arc::new(SocketFile { socket, ino: NEXT_INO.fetch_add(1, Ordering::Relaxed) })
+        let ino = NEXT_INO.fetch_add(1, Ordering::Relaxed);
+        Arc::new(SocketFile { socket, ino, attributes: Attributes::new(0o777) })
     }
 
     /// The socket.
@@ -223,7 +227,12 @@ impl File for SocketFile {
     fn metadata(&self) -> Result<Metadata> {
         static DEVICE: Once<u64> = Once::new();
         let device = *DEVICE.call_once(fs::new_device_number);
-        Ok(Metadata::new(device, self.ino, FileType::Socket, 0o777))
+        Ok(self.attributes.apply(Metadata::new(device, self.ino, FileType::Socket, 0o777)))
+    }
+
+    fn set_attributes(&self, change: &SetAttributes) -> Result<()> {
+        self.attributes.set(change);
+        Ok(())
     }
 
     fn link_text(&self, out: &mut Vec<u8>) {

@@ -148,10 +148,10 @@ syscalls! {
     133 mknod(path, mode, device) => fs::mknod;
     134 uselib: refused ENOSYS "obsolete: only for a.out programs";
     135 personality(persona) => process::personality, partly "only ADDR_NO_RANDOMIZE has an effect";
-    136 ustat: refused ENOSYS "obsolete";
+    136 ustat(device, buffer) => fs::ustat;
     137 statfs(path, buffer) => fs::statfs;
     138 fstatfs(fd, buffer) => fs::fstatfs;
-    139 sysfs: refused ENOSYS "obsolete";
+    139 sysfs(option, argument, buffer) => fs::sysfs;
     140 getpriority(which, who) => process::getpriority;
     141 setpriority(which, who, nice) => process::setpriority;
     142 sched_setparam(tid, priority) => process::sched_setparam;

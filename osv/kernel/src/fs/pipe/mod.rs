@@ -21,7 +21,8 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering
 
 use linux_raw_sys::ioctl::FIONREAD;
 
-use super::{File, FileType, IoFlags, Metadata, OpenFlags, Timespec};
+use super::anonymous::Attributes;
+use super::{File, FileType, IoFlags, Metadata, OpenFlags, SetAttributes, Timespec};
 use crate::drivers::clock;
 use crate::errno::{Errno, Result};
 use crate::event::{PollEvents, Pollee};
@@ -36,8 +37,6 @@ pub use splice::Place;
 
 /// Capacity of a new pipe.
 pub const DEFAULT_CAPACITY: usize = 16 * PAGE;
-/// The most that F_SETPIPE_SZ gives to those who are not root.
-pub const MAX_UNPRIVILEGED_CAPACITY: usize = 1 << 20;
 /// The most that F_SETPIPE_SZ gives: what a ring's bookkeeping can be trusted with.
 const MAX_CAPACITY: usize = 1 << 31;
 
@@ -66,6 +65,7 @@ pub struct Pipe {
     fifo: fifo::Key,
     /// Whether `open_fifo` can find it.
     is_reachable: AtomicBool,
+    attributes: Attributes,
 }
 
 impl Pipe {
@@ -92,6 +92,7 @@ impl Pipe {
             pollee: Pollee::new(),
             fifo,
             is_reachable: AtomicBool::new(false),
+            attributes: Attributes::new(0o600),
         }))
     }
 
@@ -367,7 +368,13 @@ impl File for PipeEnd {
     fn metadata(&self) -> Result<Metadata> {
         let time = self.pipe.created;
         let metadata = Metadata::new(pipe_device(), self.pipe.fifo.1, FileType::Fifo, 0o600);
+        let metadata = self.pipe.attributes.apply(metadata);
         Ok(Metadata { atime: time, mtime: time, ctime: time, ..metadata })
+    }
+
+    fn set_attributes(&self, change: &SetAttributes) -> Result<()> {
+        self.pipe.attributes.set(change);
+        Ok(())
     }
 
     fn link_text(&self, out: &mut Vec<u8>) {

@@ -125,5 +125,8 @@ fn info(descriptor: &Descriptor, out: &mut Text) -> Result<()> {
     let ino = file.metadata().map_or(0, |metadata| metadata.ino);
     write!(out, "pos:\t{}\nflags:\t0{:o}\n", file.position(), (file.flags() | close_flag).bits());
     write!(out, "mnt_id:\t{mount}\nino:\t{ino}\n");
+    if let Some(file) = file.file() {
+        file.describe(out);
+    }
     Ok(())
 }

@@ -83,7 +83,9 @@ pub fn instance() -> Arc<ProcFs> {
     static INSTANCE: Once<Arc<ProcFs>> = Once::new();
     INSTANCE
         .call_once(|| {
-            Arc::new(ProcFs { root: Directory::new(Volume::new(), (), ROOT_INO, ROOT, Some(&process::Processes)) })
+            Arc::new(ProcFs {
+                root: Directory::new(Volume::of_processes(), (), ROOT_INO, ROOT, Some(&process::Processes)),
+            })
         })
         .clone()
 }

@@ -6,9 +6,9 @@ use core::sync::atomic::Ordering;
 use crate::drivers::random;
 use crate::errno::{Errno, Result};
 use crate::fs::generated::{Entry, Text};
-use crate::fs::{MAX_FDS, devpts, pipe};
-use crate::ipc::limits::{self, Limit};
+use crate::fs::{MAX_FDS, devpts};
 use crate::ipc::{msg, sem, shm};
+use crate::limits::{self, Limit};
 use crate::mem::space::{ALWAYS_OVERCOMMITS, AREA_LIMIT};
 use crate::process::tree::MAX_ID;
 use crate::sync::Once;
@@ -103,6 +103,7 @@ static RANDOM: &[Entry<()>] = &[
 static VM: &[Entry<()>] = &[
     fixed!("dirty_background_ratio", "10"),
     fixed!("dirty_ratio", "20"),
+    Entry::writable("drop_caches", |_, _| Err(Errno::EACCES), drop_caches).with_mode(0o200),
     fixed!("legacy_va_layout", "0"),
     Entry::writable("max_map_count", max_map_count, set_max_map_count),
     fixed!("min_free_kbytes", "4096"),
@@ -126,9 +127,9 @@ static FS: &[Entry<()>] = &[
     Entry::directory(
         "inotify",
         &[
-            fixed!("max_queued_events", "16384"),
-            fixed!("max_user_instances", "128"),
-            fixed!("max_user_watches", "65536"),
+            limit!("max_queued_events", limits::INOTIFY_EVENTS),
+            limit!("max_user_instances", limits::INOTIFY_INSTANCES),
+            limit!("max_user_watches", limits::INOTIFY_WATCHES),
         ],
     ),
     fixed!("lease-break-time", "45"),
@@ -145,13 +146,13 @@ static FS: &[Entry<()>] = &[
     Entry::file("nr_open", |_, out| number(MAX_FDS as u64, out)),
     fixed!("overflowgid", "65534"),
     fixed!("overflowuid", "65534"),
-    Entry::file("pipe-max-size", |_, out| number(pipe::MAX_UNPRIVILEGED_CAPACITY as u64, out)),
+    Entry::writable("pipe-max-size", |_, out| number(limits::PIPE_MAX_SIZE.get(), out), set_pipe_max_size),
     fixed!("pipe-user-pages-hard", "0"),
     fixed!("pipe-user-pages-soft", "16384"),
-    fixed!("protected_fifos", "0"),
-    fixed!("protected_hardlinks", "1"),
-    fixed!("protected_regular", "0"),
-    fixed!("protected_symlinks", "1"),
+    limit!("protected_fifos", limits::PROTECTED_FIFOS).with_mode(0o600),
+    limit!("protected_hardlinks", limits::PROTECTED_HARDLINKS).with_mode(0o600),
+    limit!("protected_regular", limits::PROTECTED_REGULAR).with_mode(0o600),
+    limit!("protected_symlinks", limits::PROTECTED_SYMLINKS).with_mode(0o600),
     fixed!("suid_dumpable", "0"),
 ];
 
@@ -167,6 +168,17 @@ static NET: &[Entry<()>] = &[
     ),
     Entry::directory("unix", &[fixed!("max_dgram_qlen", "512")]),
 ];
+
+/// Gives back the memory of file pages that can be read again (bit 0); names (bit 1) are kept.
+fn drop_caches(_: &(), text: &[u8]) -> Result<()> {
+    match parse_numbers(text)?.first() {
+        Some(1..=4) => {
+            mem::reclaim::shrink(usize::MAX);
+            Ok(())
+        }
+        _ => Err(Errno::EINVAL),
+    }
+}
 
 fn max_map_count(_: &(), out: &mut Text) -> Result<()> {
     number(AREA_LIMIT.load(Ordering::Relaxed) as u64, out)
@@ -216,6 +228,13 @@ fn wanted_id(id: Option<i32>, out: &mut Text) -> Result<()> {
 fn parse_id(text: &[u8]) -> Result<i32> {
     let value = parse_numbers(text)?.first().copied().ok_or(Errno::EINVAL)?;
     i32::try_from(value).map_err(|_| Errno::EINVAL)
+}
+
+/// A pipe has a power of two of bytes, and a page at least.
+fn set_pipe_max_size(_: &(), text: &[u8]) -> Result<()> {
+    let value = parse_numbers(text)?.first().copied().filter(|&value| value <= 1 << 31).ok_or(Errno::EINVAL)?;
+    let is_possible = value != 0 && limits::PIPE_MAX_SIZE.set(value.max(4096).next_power_of_two());
+    if is_possible { Ok(()) } else { Err(Errno::EINVAL) }
 }
 
 /// The limits of semaphores share a line.

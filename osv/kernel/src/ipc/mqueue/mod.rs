@@ -5,7 +5,6 @@
 //! a queue may take of the kernel's memory is counted against its owner (RLIMIT_MSGQUEUE). Threads that wait look again when
 //! woken; senders and receivers have a wait queue each. Who asked to be told of a message ([`notify`]) is told once.
 
-mod account;
 mod file;
 mod notify;
 mod volume;
@@ -15,12 +14,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::{Ordering, Reverse};
 
-use account::Charge;
 pub use file::OpenQueue;
 use notify::Registration;
 pub use notify::{Cookie, Notice};
 pub use volume::{instance, mount, open, unlink};
 
+use super::account::{Account, Charge};
 use super::limits;
 use crate::errno::{Errno, Result};
 use crate::event::{PollEvents, Pollee};
@@ -129,9 +128,12 @@ impl PartialEq for Queued {
 
 impl Eq for Queued {}
 
+/// What the queues of each user take of the kernel's memory: RLIMIT_MSGQUEUE.
+static BYTES: Account = Account::new();
+
 impl Queue {
     fn new(device: u64, ino: u64, capacity: Capacity, new: &NewInode<'_>, limit: u64) -> Result<Arc<Queue>> {
-        let charge = Charge::take(new.uid, capacity.bytes(), limit)?;
+        let charge = BYTES.charge(new.uid, capacity.bytes(), limit, Errno::EMFILE)?;
         let time = now();
         let state = State {
             messages: BinaryHeap::new(),

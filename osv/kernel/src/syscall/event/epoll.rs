@@ -48,6 +48,9 @@ pub fn epoll_ctl(epoll: Fd, operation: u32, fd: Fd, event: UserPtr<EpollEvent>) 
     let files = current_task().files();
     let set = files.get(epoll.0)?;
     let file = files.get(fd.0)?;
+    if set.is_place() || file.is_place() {
+        return Err(Errno::EBADF);
+    }
     if file.pollee().is_none() {
         return Err(Errno::EPERM);
     }

@@ -11,7 +11,8 @@ use crate::syscall::{Fd, SysResult};
 
 /// A queue of what happens to files. <https://man7.org/linux/man-pages/man2/inotify_init1.2.html>
 pub fn inotify_init1(flags: u32) -> SysResult {
-    install(Inotify::new(), file_flags(flags, 0)?)
+    let flags = file_flags(flags, 0)?;
+    install(Inotify::new(current_task().credentials().user.real)?, flags)
 }
 
 /// `inotify_init1` without flags. <https://man7.org/linux/man-pages/man2/inotify_init.2.html>
@@ -35,14 +36,14 @@ pub fn inotify_add_watch(fd: Fd, path: UserAddr, mask: u32) -> SysResult {
         return Err(Errno::ENOTDIR);
     }
     caller.check(&place, Access::READ)?;
-    Ok(inotify.add_watch(place, mask)? as u64)
+    Ok(inotify.add_watch(&place, mask)? as u64)
 }
 
-/// EINVAL unless something is asked for, and nothing unknown or contradictory.
+/// EINVAL unless some bit is set, and none that is unknown or contradictory.
 fn checked_mask(mask: u32) -> Result<NotifyMask> {
     let mask = NotifyMask::from_bits(mask).ok_or(Errno::EINVAL)?;
     let is_contradictory = mask.contains(NotifyMask::MASK_ADD | NotifyMask::MASK_CREATE);
-    if is_contradictory || !mask.intersects(NotifyMask::ALL_EVENTS) {
+    if is_contradictory || mask.is_empty() {
         return Err(Errno::EINVAL);
     }
     Ok(mask)

@@ -2,7 +2,7 @@
 
 use super::file_flags;
 use crate::errno::Errno;
-use crate::fs::{OpenFile, OpenFlags, pipe};
+use crate::fs::{OpenFile, OpenFlags, anonymous, pipe};
 use crate::mem::user::UserPtr;
 use crate::process::limits::Resource;
 use crate::process::{current_process, current_task};
@@ -15,6 +15,7 @@ pub fn pipe2(ends: UserPtr<[i32; 2]>, flags: u32) -> SysResult {
     let flags = file_flags(flags & !OpenFlags::DIRECT.bits(), 0)?;
     let flags = if is_packet_mode { flags | OpenFlags::DIRECT } else { flags };
     let (reader, writer) = pipe::create(flags)?;
+    anonymous::give_to_caller(&*reader);
     let files = current_task().files();
     let limit = current_process().limit(Resource::OpenFiles);
     let closes_on_exec = flags.contains(OpenFlags::CLOEXEC);

@@ -34,19 +34,19 @@ impl Itimerspec {
 }
 
 /// A timer to wait for. <https://man7.org/linux/man-pages/man2/timerfd_create.2.html>
-pub fn timerfd_create(clock: i32, flags: u32) -> SysResult {
+pub fn timerfd_create(clock_id: i32, flags: u32) -> SysResult {
     let flags = file_flags(flags, 0)?;
-    let clock = Clock::from_id(clock)?;
+    let clock = Clock::from_id(clock_id)?;
     if !clock.drives_timerfds() {
         return Err(Errno::EINVAL);
     }
     clock.check_alarm_right()?;
-    install(TimerFd::new(clock)?, flags | OpenFlags::RDWR)
+    install(TimerFd::new(clock, clock_id)?, flags | OpenFlags::RDWR)
 }
 
 /// Sets a timer. <https://man7.org/linux/man-pages/man2/timerfd_settime.2.html>
 pub fn timerfd_settime(fd: Fd, flags: u32, new: UserPtr<Itimerspec>, old: UserPtr<Itimerspec>) -> SysResult {
-    let setting = new.read()?.to_setting()?;
+    let setting = new.read()?;
     if flags & !(general::TFD_TIMER_ABSTIME | general::TFD_TIMER_CANCEL_ON_SET) != 0 {
         return Err(Errno::EINVAL);
     }
@@ -54,6 +54,7 @@ pub fn timerfd_settime(fd: Fd, flags: u32, new: UserPtr<Itimerspec>, old: UserPt
         is_absolute: flags & general::TFD_TIMER_ABSTIME != 0,
         is_cancelled_by_set: flags & general::TFD_TIMER_CANCEL_ON_SET != 0,
     };
+    let setting = setting.to_setting()?;
     let file = current_task().files().get(fd.0)?;
     let was = timer(&file)?.set(setting, flags)?;
     if let Some(old) = old.non_null() {

@@ -3,8 +3,8 @@
 use linux_raw_sys::general;
 
 use super::{CURRENT, as_caller, at_place, known_flags, usable_file};
-use crate::errno::{Errno, Result};
-use crate::fs::PathRef;
+use crate::errno::Result;
+use crate::fs::{PathRef, anonymous};
 use crate::mem::user::UserAddr;
 use crate::process::current_task;
 use crate::syscall::{Fd, SysResult};
@@ -61,7 +61,7 @@ fn id(id: u32) -> Option<u32> {
     (id != u32::MAX).then_some(id)
 }
 
-/// The place of an open file. Anonymous files have no attributes that could change.
+/// The place of an open file; one is made up for a file that is in no tree.
 fn place_of(fd: Fd) -> Result<PathRef> {
-    usable_file(fd)?.path().cloned().ok_or(Errno::EPERM)
+    anonymous::place_of(&usable_file(fd)?)
 }

@@ -10,6 +10,7 @@ use crate::fs::access::capability;
 use crate::fs::pipe::PipeEnd;
 use crate::fs::signal_driven::OwnerKind;
 use crate::fs::{OpenFile, OpenFlags};
+use crate::limits;
 use crate::mem::user::UserPtr;
 use crate::process::limits::Resource;
 use crate::process::signal::Signal;
@@ -141,9 +142,6 @@ fn seals(file: &OpenFile, command: u32, arg: u64) -> SysResult {
     Ok(0)
 }
 
-/// `/proc/sys/fs/pipe-max-size`: how large a pipe anybody may have.
-const PIPE_MAX_SIZE: usize = 1 << 20;
-
 fn pipe_size(file: &OpenFile, command: u32, arg: u64) -> SysResult {
     let end = file.downcast::<PipeEnd>().ok_or(Errno::EBADF)?;
     if command == general::F_GETPIPE_SZ {
@@ -151,7 +149,7 @@ fn pipe_size(file: &OpenFile, command: u32, arg: u64) -> SysResult {
     }
     let size = usize::try_from(arg as i32).map_err(|_| Errno::EINVAL)?;
     let is_privileged = as_caller(|caller| Ok(caller.subject.has(capability::SYS_RESOURCE)))?;
-    if size > PIPE_MAX_SIZE && size > end.capacity() && !is_privileged {
+    if size as u64 > limits::PIPE_MAX_SIZE.get() && size > end.capacity() && !is_privileged {
         return Err(Errno::EPERM);
     }
     Ok(end.set_capacity(size)? as u64)

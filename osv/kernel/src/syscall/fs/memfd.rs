@@ -11,8 +11,12 @@ use crate::syscall::SysResult;
 /// Longest name, its NUL included: what is left of NAME_MAX behind `memfd:`.
 const MAX_NAME: usize = 250;
 
-/// Makes a file without a name. <https://man7.org/linux/man-pages/man2/memfd_create.2.html>
+/// Makes a file without a name. There are no huge pages to ask for (ENOSYS), as on a Linux without hugetlbfs.
+/// <https://man7.org/linux/man-pages/man2/memfd_create.2.html>
 pub fn memfd_create(name: UserAddr, flags: u32) -> SysResult {
+    if flags & general::MFD_HUGETLB != 0 {
+        return Err(Errno::ENOSYS);
+    }
     let known = general::MFD_CLOEXEC | general::MFD_ALLOW_SEALING;
     if flags & !known != 0 {
         return Err(Errno::EINVAL);

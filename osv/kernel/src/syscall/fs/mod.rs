@@ -42,7 +42,7 @@ pub use read_write::{lseek, pread64, preadv, preadv2, pwrite64, pwritev, pwritev
 pub(super) use size::too_large;
 pub use size::{fallocate, ftruncate, truncate};
 pub use stat::{fstat, lstat, newfstatat, stat, statx};
-pub use statfs::{fstatfs, statfs};
+pub use statfs::{fstatfs, statfs, sysfs, ustat};
 pub use sync::{fadvise64, fdatasync, fsync, readahead, sync, sync_file_range, syncfs};
 pub use times::{futimesat, utime, utimensat, utimes};
 pub use xattr::{

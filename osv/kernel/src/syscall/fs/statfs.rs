@@ -1,11 +1,15 @@
-//! `statfs(2)`, `fstatfs(2)`.
+//! `statfs(2)`, `fstatfs(2)`, `ustat(2)`, `sysfs(2)`.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use zerocopy::{Immutable, IntoBytes};
 
 use super::{CURRENT, at_place, file};
-use crate::errno::Result;
-use crate::fs::{FileType, MountFlags, OpenFile, PathRef, StatFs};
-use crate::mem::user::{UserAddr, UserPtr};
+use crate::errno::{Errno, Result};
+use crate::fs::{FileType, Mount, MountFlags, OpenFile, PATH_MAX, PathRef, StatFs, types};
+use crate::mem::user::{UserAddr, UserPtr, UserSlice, read_cstr};
+use crate::process::current_task;
 use crate::syscall::{Fd, SysResult};
 
 /// `f_type` of eventfds and their like.
@@ -51,6 +55,50 @@ pub fn fstatfs(fd: Fd, buffer: UserPtr<RawStatFs>) -> SysResult {
     };
     buffer.write(&raw)?;
     Ok(0)
+}
+
+/// `struct ustat`: blocks and inodes that are free, and names that nobody gives any more.
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+pub struct Ustat {
+    blocks_free: i32,
+    padding: u32,
+    files_free: u64,
+    names: [u8; 16],
+}
+
+/// Tells of the mounted file system with device number `device`.
+/// <https://man7.org/linux/man-pages/man2/ustat.2.html>
+pub fn ustat(device: u32, buffer: UserPtr<Ustat>) -> SysResult {
+    let device = u64::from(device);
+    let root = current_task().fs().namespace().root();
+    let shows = |mount: &&Arc<Mount>| mount.root().inode().metadata().is_ok_and(|metadata| metadata.dev == device);
+    let mounts = root.tree();
+    let found = mounts.iter().find(shows).ok_or(Errno::EINVAL)?.file_system().statfs()?;
+    let blocks_free = found.blocks_free as i32;
+    buffer.write(&Ustat { blocks_free, padding: 0, files_free: found.files_free, names: [0; 16] })?;
+    Ok(0)
+}
+
+/// Tells of the types of file systems: the number of one by name (1), its name by number (2), how many there are (3).
+/// <https://man7.org/linux/man-pages/man2/sysfs.2.html>
+pub fn sysfs(option: u32, argument: UserAddr, buffer: UserAddr) -> SysResult {
+    let types = types::list();
+    match option {
+        1 => {
+            let name = read_cstr(argument, PATH_MAX)?;
+            types.iter().position(|(kind, _)| *kind == name).map(|index| index as u64).ok_or(Errno::EINVAL)
+        }
+        2 => {
+            let index = usize::try_from(argument.0).map_err(|_| Errno::EINVAL)?;
+            let (name, _) = types.get(index).ok_or(Errno::EINVAL)?;
+            let name: Vec<u8> = name.iter().copied().chain([0]).collect();
+            UserSlice::new(buffer.0, name.len()).write_all(&name)?;
+            Ok(0)
+        }
+        3 => Ok(types.len() as u64),
+        _ => Err(Errno::EINVAL),
+    }
 }
 
 fn magic_of(file: &OpenFile) -> Result<u64> {

@@ -5,7 +5,7 @@ use zerocopy::FromBytes;
 
 use super::{CURRENT, as_caller, at_place, known_flags, usable_file};
 use crate::errno::{Errno, Result};
-use crate::fs::{SetTime, Timespec};
+use crate::fs::{SetTime, Timespec, anonymous};
 use crate::mem::user::{UserAddr, UserPtr};
 use crate::syscall::{Fd, SysResult};
 
@@ -99,7 +99,7 @@ fn set(directory: Fd, path: UserAddr, [access, modification]: Times, flags: u32)
 
 fn set_opened(fd: Fd, [access, modification]: Times) -> SysResult {
     let file = usable_file(fd)?;
-    let place = file.path().ok_or(Errno::EPERM)?;
-    as_caller(|caller| caller.change_times(place, access, modification))?;
+    let place = anonymous::place_of(&file)?;
+    as_caller(|caller| caller.change_times(&place, access, modification))?;
     Ok(0)
 }

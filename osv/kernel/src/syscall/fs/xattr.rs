@@ -6,8 +6,9 @@ use linux_raw_sys::general;
 
 use super::{CURRENT, as_caller, at_place, usable_file};
 use crate::errno::{Errno, Result};
+use crate::event::inotify::{self, NotifyMask};
 use crate::fs::access::capability;
-use crate::fs::{Access, Caller, FileType, PathRef, XattrFlags};
+use crate::fs::{Access, Caller, FileType, PathRef, XattrFlags, anonymous};
 use crate::mem::user::{UserAddr, UserSlice, read_cstr};
 use crate::syscall::{Fd, SysResult};
 
@@ -26,8 +27,8 @@ fn named<T>(path: UserAddr, flags: u32, act: impl FnOnce(&Caller<'_>, &PathRef) 
 /// Acts on an open file.
 fn opened<T>(fd: Fd, act: impl FnOnce(&Caller<'_>, &PathRef) -> Result<T>) -> Result<T> {
     let file = usable_file(fd)?;
-    let place = file.path().ok_or(Errno::EOPNOTSUPP)?;
-    as_caller(|caller| act(caller, place))
+    let place = anonymous::place_of(&file)?;
+    as_caller(|caller| act(caller, &place))
 }
 
 const NOFOLLOW: u32 = general::AT_SYMLINK_NOFOLLOW;
@@ -128,6 +129,7 @@ impl New {
         place.mount().check_writable()?;
         check(caller, place, &self.name, true)?;
         place.inode().set_xattr(&self.name, &self.value, self.flags)?;
+        inotify::on_file(place, NotifyMask::ATTRIB);
         Ok(0)
     }
 }
@@ -149,6 +151,7 @@ fn remove(caller: &Caller<'_>, place: &PathRef, name: &[u8]) -> SysResult {
     place.mount().check_writable()?;
     check(caller, place, name, true)?;
     place.inode().remove_xattr(name)?;
+    inotify::on_file(place, NotifyMask::ATTRIB);
     Ok(0)
 }
 

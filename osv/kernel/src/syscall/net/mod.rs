@@ -17,7 +17,7 @@ pub use transfer::{recvfrom, sendto};
 use alloc::sync::Arc;
 
 use crate::errno::{Errno, Result};
-use crate::fs::{IoFlags, OpenFile, OpenFlags};
+use crate::fs::{IoFlags, OpenFile, OpenFlags, anonymous};
 use crate::net::{MessageFlags, Patience, Socket, SocketFile};
 use crate::process::limits::Resource;
 use crate::process::{current_process, current_task};
@@ -32,7 +32,9 @@ fn socket_at(fd: Fd) -> Result<(Arc<OpenFile>, Arc<dyn Socket>)> {
 
 /// Gives a socket a descriptor.
 fn install(socket: Arc<dyn Socket>, flags: OpenFlags) -> SysResult {
-    let file = OpenFile::anonymous(SocketFile::new(socket), flags | OpenFlags::RDWR);
+    let file = SocketFile::new(socket);
+    anonymous::give_to_caller(&*file);
+    let file = OpenFile::anonymous(file, flags | OpenFlags::RDWR);
     let limit = current_process().limit(Resource::OpenFiles);
     Ok(current_task().files().install(file, flags.contains(OpenFlags::CLOEXEC), limit)? as u64)
 }

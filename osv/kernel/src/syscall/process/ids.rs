@@ -42,6 +42,10 @@ pub fn getsid(pid: i32) -> SysResult {
 
 /// Moves a process to a group. <https://man7.org/linux/man-pages/man2/setpgid.2.html>
 pub fn setpgid(pid: i32, group: i32) -> SysResult {
+    let meant = if group == 0 { pid } else { group };
+    if meant < 0 {
+        return Err(Errno::EINVAL);
+    }
     let group = u32::try_from(group).map_err(|_| Errno::EINVAL)?;
     session::set_group(positive(pid)?, group)?;
     Ok(0)

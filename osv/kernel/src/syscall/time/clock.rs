@@ -29,7 +29,8 @@ pub fn clock_getres(clock: i32, resolution: UserPtr<Timespec>) -> SysResult {
 pub fn clock_settime(clock: i32, time: UserPtr<Timespec>) -> SysResult {
     let clock = Clock::from_id(clock)?;
     if !clock.is_settable() {
-        return Err(if clock.is_cpu_time() { Errno::EPERM } else { Errno::EINVAL });
+        let is_of_another = clock.is_cpu_time() && !clock.is_own_cpu_time();
+        return Err(if is_of_another { Errno::EPERM } else { Errno::EINVAL });
     }
     let now_ns = time.read()?.to_nanos()?;
     require_time_right()?;

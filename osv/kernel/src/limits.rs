@@ -1,4 +1,4 @@
-//! What `/proc/sys/kernel` and `/proc/sys/fs/mqueue` say of IPC: the limits, Linux' defaults to begin with.
+//! The settings in `/proc/sys` that are numbers and have an effect, Linux' defaults to begin with.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -65,6 +65,25 @@ pub static MQ_SIZE: Limit = Limit::new(8192, 16 << 20);
 pub static MQ_SIZE_DEFAULT: Limit = Limit::new(8192, 16 << 20);
 /// `queues_max`: queues.
 pub static MQ_QUEUES: Limit = Limit::new(256, INT_MAX);
+
+/// `max_queued_events`: events that an inotify instance keeps.
+pub static INOTIFY_EVENTS: Limit = Limit::new(16384, INT_MAX);
+/// `max_user_instances`: inotify instances of a user.
+pub static INOTIFY_INSTANCES: Limit = Limit::new(128, INT_MAX);
+/// `max_user_watches`: watches of all instances of a user.
+pub static INOTIFY_WATCHES: Limit = Limit::new(65536, INT_MAX);
+
+/// `pipe-max-size`: bytes that a pipe without privilege can hold.
+pub static PIPE_MAX_SIZE: Limit = Limit::new(1 << 20, 1 << 31);
+
+/// `protected_hardlinks`: nobody links to files of others that they could not write.
+pub static PROTECTED_HARDLINKS: Limit = Limit::new(1, 1);
+/// `protected_symlinks`: nobody follows symlinks of others in sticky directories that all can write.
+pub static PROTECTED_SYMLINKS: Limit = Limit::new(1, 1);
+/// `protected_fifos`: O_CREAT does not open FIFOs of others in sticky directories that all (1) or the group (2) can write.
+pub static PROTECTED_FIFOS: Limit = Limit::new(0, 2);
+/// `protected_regular`: as `protected_fifos`, of regular files.
+pub static PROTECTED_REGULAR: Limit = Limit::new(0, 2);
 
 #[cfg(test)]
 mod tests {
