@@ -103,6 +103,11 @@ static void files(void) {
     SECTION("files");
     int fd = sample("mapped");
     char byte = 0;
+    struct stat before, after;
+    MUST(fstat(fd, &before)), sleep_ms(20);
+    MUST(munmap(MUST(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0)), PAGE));
+    MUST(fstat(fd, &after));
+    TRUE(after.st_atim.tv_sec > before.st_atim.tv_sec || after.st_atim.tv_nsec > before.st_atim.tv_nsec);
     char *shared = mmap(NULL, 5 * PAGE, RW, MAP_SHARED, fd, 0), *private = mmap(NULL, 5 * PAGE, RW, MAP_PRIVATE, fd, 0);
     printf("%c %c %c tail %.4s then %d\n", shared[0], shared[PAGE], private[3 * PAGE], shared + 4 * PAGE, shared[4 * PAGE + 4]);
     shared[1] = 'S', private[2] = 'P';

@@ -125,6 +125,9 @@ static void notification(void) {
     struct sigevent none = {.sigev_notify = SIGEV_NONE}, bad = {.sigev_notify = 99}, bad_signal = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = 65};
     TRY(mq_notify(queue, &bad));
     TRY(mq_notify(queue, &bad_signal));
+    bad_signal.sigev_signo = 0;
+    TRY(mq_notify(queue, &bad_signal));
+    TRY(mq_notify(queue, NULL));
     TRY(mq_notify(1, &event));
     TRY(mq_notify(queue, &event));
     TRY(mq_notify(queue, &event));

@@ -1,11 +1,33 @@
-//! Test suites of others, each on the host and in the VM: CPython's own, bash's, busybox', perl's, and stress-ng's
-//! stressors. `.ci/run suites` runs what CI has time for; [`osv_tests::battery`] says how to run everything.
+//! Test suites of others, each on the host and in the VM: glibc's and CPython's own, bash's, busybox', perl's, and
+//! stress-ng's stressors. `.ci/run suites` runs what CI has time for; [`osv_tests::battery`] says how to run everything.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use osv_tests::battery::{Battery, sources};
+use osv_tests::battery::{Battery, log_dir, sources, suites_dir};
+
+#[test]
+#[ignore = "minutes: `.ci/run suites`"]
+fn glibc() {
+    let is_everything = ["OSV_SUITES", "OSV_SUITES_ONLY"].iter().any(|name| std::env::var_os(name).is_some());
+    let directory = log_dir().join("glibc");
+    let mut build = Command::new(suites_dir().join("glibc-build.sh"));
+    build.arg(&directory).args(GLIBC.iter().filter(|_| !is_everything));
+    assert!(build.status().is_ok_and(|status| status.success()), "building glibc's tests failed");
+    let programs = directory.join("bin");
+    let folders = names(&programs).into_iter().flat_map(|top| {
+        let deeper = ["", "/pthread", "/unix/sysv/linux", "/unix/sysv/linux/x86_64"];
+        deeper.map(|folder| format!("{top}{folder}"))
+    });
+    let all = folders.flat_map(|folder| {
+        let files = names(&programs.join(&folder)).into_iter();
+        files.map(move |name| format!("{folder}/{name}"))
+    });
+    let all: Vec<String> = all.filter(|name| programs.join(name).is_file()).collect();
+    let path = directory.display().to_string();
+    Battery::new("glibc", &["/bin/bash", "glibc.sh", &path]).chosen(GLIBC).all(all).check();
+}
 
 #[test]
 #[ignore = "minutes: `.ci/run suites`"]
@@ -81,6 +103,152 @@ fn names(directory: &Path) -> Vec<String> {
     names.sort();
     names
 }
+
+const GLIBC: &[&str] = &[
+    "io/tst-copy_file_range",
+    "io/tst-faccessat",
+    "io/tst-fcntl",
+    "io/tst-fts",
+    "io/tst-futimesat",
+    "io/tst-getcwd",
+    "io/tst-lockf",
+    "io/tst-open-tmpfile",
+    "io/tst-posix_fallocate",
+    "io/tst-ttyname_r",
+    "misc/tst-mremap2",
+    "misc/tst-preadvwritev2",
+    "misc/tst-pselect",
+    "dirent/tst-seekdir",
+    "login/tst-grantpt",
+    "login/tst-utmp",
+    "nptl/tst-cancel4_1",
+    "nptl/tst-cancel4_2",
+    "nptl/tst-cancel7",
+    "nptl/tst-cancel17",
+    "nptl/tst-cond22",
+    "nptl/tst-exec4",
+    "nptl/tst-minstack-cancel",
+    "nptl/tst-mutex8",
+    "nptl/tst-mutexpi1",
+    "nptl/tst-mutexpi4",
+    "nptl/tst-mutexpi8",
+    "nptl/tst-mutexpi10",
+    "nptl/tst-mutexpp1",
+    "nptl/tst-mutexpp10",
+    "nptl/tst-pthread-attr-affinity",
+    "nptl/tst-pthread-getattr",
+    "nptl/tst-robustpi1",
+    "nptl/tst-robustpi7",
+    "nptl/tst-rwlock8",
+    "nptl/tst-sched1",
+    "nptl/tst-setgroups",
+    "nptl/tst-setuid1",
+    "nptl/tst-stack3",
+    "nptl/tst-thread-setspecific",
+    "posix/test-vfork",
+    "posix/tst-cpuset",
+    "posix/tst-exec",
+    "posix/tst-execveat",
+    "posix/tst-execvp3",
+    "posix/tst-fexecve",
+    "posix/tst-fork",
+    "posix/tst-mmap",
+    "posix/tst-posix_fadvise",
+    "posix/tst-posix_spawn-setsid",
+    "posix/tst-sched_rr_get_interval",
+    "posix/tst-spawn",
+    "posix/tst-spawn6",
+    "posix/tst-sysconf",
+    "posix/tst-truncate",
+    "posix/tst-wait4",
+    "posix/tst-waitid",
+    "rt/tst-aio",
+    "rt/tst-aio2",
+    "rt/tst-aio4",
+    "rt/tst-aio7",
+    "rt/tst-aio8",
+    "rt/tst-bz28213",
+    "rt/tst-mqueue1",
+    "rt/tst-mqueue6",
+    "rt/tst-mqueue9",
+    "rt/tst-timer2",
+    "rt/tst-timer3",
+    "setjmp/tst-setjmp-fp",
+    "setjmp/tst-sigsetjmp",
+    "signal/tst-minsigstksz-3",
+    "signal/tst-sigaction",
+    "signal/tst-sigset2",
+    "signal/tst-sigsimple",
+    "socket/tst-cmsghdr",
+    "stdlib/tst-atexit",
+    "stdlib/tst-makecontext3",
+    "stdlib/tst-setcontext9",
+    "stdlib/tst-swapcontext1",
+    "sysdeps/pthread/tst-abstime",
+    "sysdeps/pthread/tst-atfork1",
+    "sysdeps/pthread/tst-barrier4",
+    "sysdeps/pthread/tst-basic7",
+    "sysdeps/pthread/tst-cancel10",
+    "sysdeps/pthread/tst-cancel12",
+    "sysdeps/pthread/tst-cancel18",
+    "sysdeps/pthread/tst-cancel26",
+    "sysdeps/pthread/tst-cancel30",
+    "sysdeps/pthread/tst-cancelx18",
+    "sysdeps/pthread/tst-cleanup3",
+    "sysdeps/pthread/tst-cnd-timedwait",
+    "sysdeps/pthread/tst-cond2",
+    "sysdeps/pthread/tst-cond12",
+    "sysdeps/pthread/tst-cond13",
+    "sysdeps/pthread/tst-cond20",
+    "sysdeps/pthread/tst-exec2",
+    "sysdeps/pthread/tst-flock2",
+    "sysdeps/pthread/tst-fork3",
+    "sysdeps/pthread/tst-join14",
+    "sysdeps/pthread/tst-kill6",
+    "sysdeps/pthread/tst-mtx-timedlock",
+    "sysdeps/pthread/tst-mutex4",
+    "sysdeps/pthread/tst-mutex7robust",
+    "sysdeps/pthread/tst-once3",
+    "sysdeps/pthread/tst-pt-popen1",
+    "sysdeps/pthread/tst-pt-vfork1",
+    "sysdeps/pthread/tst-pthread-exit-signal",
+    "sysdeps/pthread/tst-pthread_kill-exited",
+    "sysdeps/pthread/tst-raise1",
+    "sysdeps/pthread/tst-robust1",
+    "sysdeps/pthread/tst-robust7",
+    "sysdeps/pthread/tst-rwlock12",
+    "sysdeps/pthread/tst-rwlock14",
+    "sysdeps/pthread/tst-sem4",
+    "sysdeps/pthread/tst-sem14",
+    "sysdeps/pthread/tst-setuid3",
+    "sysdeps/pthread/tst-signal1",
+    "sysdeps/pthread/tst-signal5",
+    "sysdeps/pthread/tst-stack1",
+    "sysdeps/pthread/tst-tsd5",
+    "sysdeps/pthread/tst-vfork1x",
+    "sysdeps/unix/sysv/linux/tst-affinity",
+    "sysdeps/unix/sysv/linux/tst-clone2",
+    "sysdeps/unix/sysv/linux/tst-clone3",
+    "sysdeps/unix/sysv/linux/tst-fallocate",
+    "sysdeps/unix/sysv/linux/tst-getcwd-smallbuff",
+    "sysdeps/unix/sysv/linux/tst-getdents64",
+    "sysdeps/unix/sysv/linux/tst-gettid-kill",
+    "sysdeps/unix/sysv/linux/tst-linux-mremap1",
+    "sysdeps/unix/sysv/linux/tst-memfd_create",
+    "sysdeps/unix/sysv/linux/tst-mlock2",
+    "sysdeps/unix/sysv/linux/tst-mount",
+    "sysdeps/unix/sysv/linux/tst-o_path-locks",
+    "sysdeps/unix/sysv/linux/tst-ofdlocks",
+    "sysdeps/unix/sysv/linux/tst-pidfd",
+    "sysdeps/unix/sysv/linux/tst-process_madvise",
+    "sysdeps/unix/sysv/linux/tst-process_mrelease",
+    "sysdeps/unix/sysv/linux/tst-scm_rights",
+    "sysdeps/unix/sysv/linux/tst-sysvmsg-linux",
+    "sysdeps/unix/sysv/linux/tst-sysvsem-linux",
+    "sysdeps/unix/sysv/linux/tst-sysvshm-linux",
+    "sysdeps/unix/sysv/linux/tst-tgkill",
+    "time/tst-cpuclock1",
+];
 
 const CPYTHON: &[&str] = &[
     "test_os",

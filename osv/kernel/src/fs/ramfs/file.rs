@@ -15,6 +15,13 @@ use crate::mem::user::{Dest, Source};
 use crate::sched;
 
 impl State {
+    /// Somebody reads or maps the file: the time is kept as `relatime` does.
+    pub(super) fn note_access(&mut self) {
+        if self.atime <= self.mtime || self.atime <= self.ctime {
+            self.atime = now();
+        }
+    }
+
     fn file(&self) -> Result<(u64, &Pages)> {
         match &self.content {
             Content::File { size, pages } => Ok((*size, pages)),
@@ -74,9 +81,7 @@ impl RamInode {
     #[inline]
     fn page_to_read(&self, at: u64) -> Result<(Option<Frame>, u64)> {
         let mut state = self.state.lock();
-        if state.atime <= state.mtime || state.atime <= state.ctime {
-            state.atime = now();
-        }
+        state.note_access();
         let (size, pages) = state.file()?;
         Ok((pages.get(at / PAGE_SIZE).cloned(), size))
     }

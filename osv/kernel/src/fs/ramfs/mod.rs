@@ -513,7 +513,11 @@ impl Inode for RamInode {
     }
 
     fn pages(self: Arc<Self>) -> Option<Arc<dyn PageSource>> {
-        if self.kind == FileType::Regular { Some(self) } else { None }
+        if self.kind != FileType::Regular {
+            return None;
+        }
+        self.state.lock().note_access();
+        Some(self)
     }
 
     fn get_xattr(&self, name: &[u8]) -> Result<Vec<u8>> {

@@ -31,7 +31,7 @@ impl File for OpenQueue {
             let state = self.0.state.lock();
             let listener = state.listener.as_ref().filter(|listener| listener.is_alive());
             let (kind, signal) = match listener.map(|listener| &listener.notice) {
-                Some(Notice::Signal(signal, _)) => (0, signal.number()),
+                Some(Notice::Signal(signal, _)) => (0, signal.map_or(0, |signal| signal.number())),
                 Some(Notice::Silently) => (1, 0),
                 Some(Notice::Message(..)) => (2, 0),
                 None => (0, 0),

@@ -12,8 +12,8 @@ use crate::process::{Process, current_process, current_task};
 pub enum Notice {
     /// Not at all, but nobody else can be (SIGEV_NONE).
     Silently,
-    /// By a signal with a value (SIGEV_SIGNAL).
-    Signal(Signal, u64),
+    /// By a signal with a value (SIGEV_SIGNAL); number 0 is no signal.
+    Signal(Option<Signal>, u64),
     /// By a message into a netlink socket, where a thread of libc waits for it (SIGEV_THREAD).
     Message(Arc<dyn Socket>, Cookie),
 }
@@ -57,8 +57,8 @@ impl Registration {
     /// A message has come, from the current process.
     pub(super) fn tell(registration: Registration) {
         let (signal, value) = match registration.notice {
-            Notice::Silently => return,
-            Notice::Signal(signal, value) => (signal, value),
+            Notice::Silently | Notice::Signal(None, _) => return,
+            Notice::Signal(Some(signal), value) => (signal, value),
             Notice::Message(socket, cookie) => return say(&*socket, cookie, WOKEN_UP),
         };
         let Some(process) = registration.process.upgrade() else { return };

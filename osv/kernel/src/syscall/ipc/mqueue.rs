@@ -130,7 +130,11 @@ pub fn mq_notify(fd: Fd, event: UserPtr<Sigevent>) -> SysResult {
         None => None,
         Some(event) => Some(match event.kind() {
             linux::SIGEV_NONE => Notice::Silently,
-            linux::SIGEV_SIGNAL => Notice::Signal(Signal::new(event.signal()).ok_or(Errno::EINVAL)?, event.value()),
+            linux::SIGEV_SIGNAL if event.signal() == 0 => Notice::Signal(None, event.value()),
+            linux::SIGEV_SIGNAL => {
+                let signal = Signal::new(event.signal()).ok_or(Errno::EINVAL)?;
+                Notice::Signal(Some(signal), event.value())
+            }
             linux::SIGEV_THREAD => {
                 let cookie = UserPtr::<Cookie>::new(event.value()).read()?;
                 let file = current_task().files().get(event.signal() as i32)?;
