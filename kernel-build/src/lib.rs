@@ -29,14 +29,17 @@ pub const IMAGE_START: u64 = HANDOFF_START + 0x1000;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// By default LLVM inlines what libraries mark with `#[inline]` as greedily for size as for speed; at this threshold the
-/// kernel has an eighth less code. Where that cost speed, the kernel's own functions are `#[inline(always)]`.
-const RUSTFLAGS: [&str; 5] = [
+/// The thresholds of inlining suit a kernel compiled for size: left alone, LLVM inlines what libraries mark with `#[inline]`
+/// as greedily as for speed, and the kernel has a sixth more code. Where that cost speed, the kernel's own functions are
+/// `#[inline(always)]`. And nothing stands behind calls that do not return.
+const RUSTFLAGS: [&str; 7] = [
     "-Crelocation-model=static",
     "-Ccode-model=kernel",
     "-Cno-redzone=yes",
     "-Cforce-frame-pointers=yes",
+    "-Cllvm-args=-inline-threshold=35",
     "-Cllvm-args=-inlinehint-threshold=50",
+    "-Cllvm-args=-no-trap-after-noreturn",
 ];
 
 /// The stub runs wherever it is loaded.

@@ -60,8 +60,9 @@ struct Core {
     parents: Mutex<Vec<Weak<Core>>>,
 }
 
-/// A descriptor's number and the address of the open file behind it.
-type Key = (i32, usize);
+/// A descriptor's number and the address of the open file behind it, both in 64 bits: the code of the tree is then that of
+/// the timers' one.
+type Key = (u64, u64);
 
 /// One watched file.
 struct Item {
@@ -79,7 +80,7 @@ struct Item {
 
 impl Item {
     fn key(&self) -> Key {
-        (self.fd, self.file.as_ptr() as usize)
+        (self.fd as u64, self.file.as_ptr() as u64)
     }
 
     fn flags(&self) -> EpollFlags {
@@ -105,7 +106,7 @@ impl Item {
     ///
     /// An item that is seen in the queue will be taken out after this, and its file asked after that: `pop` orders
     /// its store before the question, and the fence of the pollee orders the change before this load.
-    #[inline]
+    #[inline(always)]
     fn enqueue(&self) -> bool {
         let core = &self.core;
         if !self.is_queued.load(Ordering::SeqCst) {
@@ -437,12 +438,13 @@ impl Drop for Epoll {
 }
 
 /// The epoll behind an open file, if it is one.
+#[inline(always)]
 pub fn as_epoll(file: &Arc<OpenFile>) -> Option<&Epoll> {
     file.downcast()
 }
 
 fn key(fd: i32, file: &Arc<OpenFile>) -> Key {
-    (fd, Arc::as_ptr(file) as usize)
+    (fd as u64, Arc::as_ptr(file) as u64)
 }
 
 /// What is kept of `epoll_event.events`: EPOLLWAKEUP is a wish that has no meaning here, as without the capability.

@@ -50,7 +50,7 @@ impl<T> ReadyQueue<T> {
     }
 
     /// Appends what `item` gives, which runs under the lock.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push_with(&self, item: impl FnOnce() -> Option<T>) {
         let mut items = self.items.lock();
         if let Some(item) = item() {
@@ -60,7 +60,7 @@ impl<T> ReadyQueue<T> {
     }
 
     /// Takes the first item; `on_pop` runs under the lock.
-    #[inline]
+    #[inline(always)]
     pub(super) fn pop_with(&self, on_pop: impl FnOnce(&T)) -> Option<T> {
         let mut items = self.items.lock();
         let item = items.pop_front()?;

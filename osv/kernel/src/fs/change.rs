@@ -83,6 +83,7 @@ impl Caller<'_> {
     }
 
     /// Takes set-id bits away from a file whose contents change.
+    #[inline(always)]
     pub fn drop_set_id(&self, place: &PathRef) -> Result<()> {
         if self.subject.has(capability::FSETID) || !is_stored(place.kind()) || place.is_directory() {
             return Ok(());

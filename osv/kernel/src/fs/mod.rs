@@ -35,6 +35,7 @@ mod file;
 pub mod generated;
 pub mod init;
 mod inode;
+mod inode_table;
 pub mod locks;
 mod memfd;
 pub mod mount;

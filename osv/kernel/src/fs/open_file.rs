@@ -435,6 +435,7 @@ impl OpenFile {
     }
 
     /// What would not block now.
+    #[inline(always)]
     pub fn readiness(&self) -> PollEvents {
         match &self.target {
             Target::Positioned(file) | Target::Stream(file) => file.readiness(),

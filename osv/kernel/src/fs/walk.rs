@@ -90,6 +90,7 @@ impl<'a> Walker<'a> {
     }
 
     /// Adds the restrictions of `openat2`.
+    #[inline(always)]
     pub fn restrict(mut self, flags: ResolveFlags) -> Walker<'a> {
         self.flags = flags;
         if flags.intersects(ResolveFlags::BENEATH | ResolveFlags::IN_ROOT) {

@@ -186,7 +186,7 @@ impl Frame {
     }
 
     /// Moves up to `len` bytes from `offset` on to `dest`: a file's `read`.
-    #[inline]
+    #[inline(always)]
     pub fn read_to(&self, offset: usize, len: usize, dest: &mut Dest<'_>) -> Result<usize> {
         let len = len.min(PAGE_SIZE.saturating_sub(offset));
         // SAFETY:

@@ -265,7 +265,7 @@ impl PageTables {
     }
 
     /// As [`PageTables::find`], making the tables that are missing.
-    #[inline]
+    #[inline(always)]
     pub fn find_or_make(&self, addr: u64) -> Result<Found<'_>> {
         let mut table = self.top();
         for level in (1..4).rev() {

@@ -177,8 +177,14 @@ pub fn try_current_task() -> Option<Current> {
 pub fn current_task() -> Current {
     match try_current_task() {
         Some(task) => task,
-        None => panic!("a kernel thread is not a task"),
+        None => not_a_task(),
     }
+}
+
+#[cold]
+#[inline(never)]
+fn not_a_task() -> ! {
+    panic!("a kernel thread is not a task")
 }
 
 /// The process that runs.

@@ -159,7 +159,7 @@ pub fn has_waiters(key: Key) -> bool {
 }
 
 /// Wakes up to `most` threads that wait for `key` with one of `bits`, oldest first; returns how many.
-#[inline]
+#[inline(always)]
 pub fn wake(key: Key, most: usize, bits: u32) -> usize {
     let bucket = &TABLE[key.bucket()];
     fence(Ordering::SeqCst);
@@ -219,6 +219,7 @@ pub fn requeue(
     Ok((woken, moved))
 }
 
+#[inline(always)]
 fn wake_in(bucket: &Bucket, list: &mut List<Node>, key: Key, most: usize, bits: u32) -> usize {
     let mut woken = 0;
     while woken < most {
@@ -255,6 +256,7 @@ fn count(list: &List<Node>, key: Key) -> usize {
     nodes(list).filter(|node| has_key(*node, key, ANY_BIT)).count()
 }
 
+#[inline(always)]
 fn find(list: &List<Node>, key: Key, bits: u32) -> Option<NonNull<Node>> {
     nodes(list).find(|node| has_key(*node, key, bits))
 }
@@ -318,7 +320,7 @@ impl Waiter {
     }
 
     /// Runs `action` with the lock of the bucket that has the node now.
-    #[inline]
+    #[inline(always)]
     fn with_bucket<T>(&mut self, action: impl FnOnce(&'static Bucket, &mut List<Node>, NonNull<Node>) -> T) -> T {
         let node = NonNull::from(&mut self.node);
         loop {

@@ -64,7 +64,7 @@ impl<T> RunQueue<T> {
     }
 
     /// Takes the thread that runs next.
-    #[inline]
+    #[inline(always)]
     pub fn pop(&mut self) -> Option<T> {
         let entry = self.pop_entry()?;
         self.virtual_time = self.virtual_time.max(entry.virtual_time);

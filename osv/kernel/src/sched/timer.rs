@@ -64,12 +64,12 @@ type Key = (u64, u64);
 
 struct CpuTimers {
     queue: SpinLock<BTreeMap<Key, Arc<Timer>>, IrqOff>,
-    /// When the hardware will fire; `u64::MAX` if it is not armed.
+    /// When the hardware will fire; 0 if it is not armed, so that the table is zeros, which no file has to hold.
     programmed_ns: AtomicU64,
 }
 
 static TIMERS: [CpuTimers; MAX_CPUS] =
-    [const { CpuTimers { queue: SpinLock::new(BTreeMap::new()), programmed_ns: AtomicU64::new(u64::MAX) } }; MAX_CPUS];
+    [const { CpuTimers { queue: SpinLock::new(BTreeMap::new()), programmed_ns: AtomicU64::new(0) } }; MAX_CPUS];
 
 static NEXT_SEQUENCE: AtomicU64 = AtomicU64::new(0);
 
@@ -127,7 +127,7 @@ fn remove(armed: Option<Armed>) -> Option<Arc<Timer>> {
 #[inline]
 pub(super) fn interrupt_no_later_than(time_ns: u64) {
     let programmed_ns = &TIMERS[arch::cpu_id() % MAX_CPUS].programmed_ns;
-    if programmed_ns.load(Ordering::Relaxed) <= time_ns {
+    if (1..=time_ns).contains(&programmed_ns.load(Ordering::Relaxed)) {
         return;
     }
     programmed_ns.store(time_ns, Ordering::Relaxed);
@@ -138,7 +138,7 @@ pub(super) fn interrupt_no_later_than(time_ns: u64) {
 pub(super) fn run_expired(now_ns: u64) {
     let cpu_id = arch::cpu_id() % MAX_CPUS;
     let timers = &TIMERS[cpu_id];
-    timers.programmed_ns.store(u64::MAX, Ordering::Relaxed);
+    timers.programmed_ns.store(0, Ordering::Relaxed);
     while let Some((key, timer)) = pop_expired(timers, now_ns) {
         timer.fire(Armed { cpu_id, key });
     }

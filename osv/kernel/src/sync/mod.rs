@@ -7,6 +7,7 @@
 //! never wait for another CPU (a TLB shootdown waits for every CPU to take its interrupt).
 //! Locks that may be held across sleeping are `sched::Mutex` and `sched::RwLock`.
 
+mod once;
 mod owner;
 
 use core::cell::UnsafeCell;
@@ -16,8 +17,8 @@ use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 pub use core::sync::atomic;
+pub use once::Once;
 pub use owner::{Borrowed, OwnerCell};
-pub use spin::Once;
 
 use crate::arch::IrqGuard;
 

@@ -46,42 +46,47 @@ type Show = fn(u64, &mut dyn core::fmt::Write) -> core::fmt::Result;
 pub enum Status {
     /// As on Linux.
     Done,
-    /// There, but for what the text says.
-    Partly(&'static str),
-    /// Deliberately not there: the error, and why.
-    Refused(Errno, &'static str),
+    /// There, but for what its note says.
+    Partly,
+    /// Deliberately not there: the error. The note says why.
+    Refused(Errno),
     /// Not there: ENOSYS, named once in the log.
     Absent,
-    /// No call of Linux 6.1 has this number.
-    Unassigned,
 }
 
 /// One line of the table.
 #[derive(Clone, Copy)]
 pub struct Call {
-    /// The name, as in `syscalls(2)`, and behind it in parentheses the names of its arguments, if it is there.
-    signature: &'static str,
+    number: u16,
     /// How far it is there.
     pub status: Status,
+    /// The name, as in `syscalls(2)`, behind it in parentheses the names of its arguments, if it is there, and behind a
+    /// colon the note, if there is one.
+    text: &'static str,
     /// How each argument is shown.
     shows: &'static [Show],
 }
 
 impl Call {
-    const UNASSIGNED: Call = Call::new("?", Status::Unassigned);
-
-    const fn new(signature: &'static str, status: Status) -> Call {
-        Call { signature, status, shows: &[] }
+    /// The call with this number, if Linux 6.1 has one.
+    pub fn find(number: usize) -> Option<&'static Call> {
+        let index = CALLS.binary_search_by_key(&number, |call| call.number.into()).ok()?;
+        CALLS.get(index)
     }
 
     /// The name, as in `syscalls(2)`.
     pub fn name(&self) -> &'static str {
-        self.signature.split_once('(').map_or(self.signature, |(name, _)| name)
+        self.text.split(['(', ':']).next().unwrap_or_default()
+    }
+
+    /// What there is to say of its status.
+    pub fn note(&self) -> &'static str {
+        self.text.split_once(": ").map_or("", |(_, note)| note)
     }
 
     /// The names of its arguments.
     fn arguments(&self) -> impl Iterator<Item = &'static str> {
-        let list = self.signature.split_once('(').map_or("", |(_, list)| list.trim_end_matches(')'));
+        let list = self.text.split(['(', ')']).nth(1).unwrap_or_default();
         list.split(',').map(str::trim_ascii)
     }
 }
@@ -92,25 +97,30 @@ macro_rules! syscalls {
         $(($($argument:ident),*) => $handler:path $(, partly $missing:literal)? $(, a $leaf:ident)?)?
         $(: refused $errno:ident $why:literal)?
     ;)*) => {
-        /// All calls by number.
-        pub static CALLS: [Call; TABLE_SIZE] = {
-            let mut calls = [Call::UNASSIGNED; TABLE_SIZE];
+        /// All calls, in the order of their numbers.
+        pub static CALLS: [Call; [$($number),*].len()] = [$({
+            #[allow(unused_mut, unused_assignments)]
+            let mut call = Call {
+                number: $number,
+                status: Status::Absent,
+                text: concat!(
+                    stringify!($name)
+                    $(, "(", stringify!($($argument),*), ")" $(, ": ", $missing)?)?
+                    $(, ": ", $why)?
+                ),
+                shows: &[],
+            };
             $(
-                #[allow(unused_mut, unused_assignments)]
-                {
-                    let mut call = Call::new(stringify!($name), Status::Absent);
-                    $(
-                        call.status = Status::Done;
-                        $(call.status = Status::Partly($missing);)?
-                        call.signature = concat!(stringify!($name), "(", stringify!($($argument),*), ")");
-                        call.shows = args::shows(&$handler);
-                    )?
-                    $(call.status = Status::Refused(Errno::$errno, $why);)?
-                    calls[$number] = call;
-                }
-            )*
-            calls
-        };
+                call.status = Status::Done;
+                $(
+                    let _ = $missing;
+                    call.status = Status::Partly;
+                )?
+                call.shows = args::shows(&$handler);
+            )?
+            $(call.status = Status::Refused(Errno::$errno);)?
+            call
+        }),*];
 
         /// What arch jumps through, by number: leaves, and for all others the way to [`HANDLERS`].
         pub static TABLE: SyscallTable = {
@@ -155,9 +165,9 @@ use syscalls;
 /// The handler of all numbers that have none.
 extern "C" fn absent(frame: &mut TrapFrame) -> u64 {
     let number = frame.orig_rax as usize;
-    if let Some(call) = CALLS.get(number) {
+    if let Some(call) = Call::find(number) {
         name_once(number, call);
-        if let Status::Refused(errno, _) = call.status {
+        if let Status::Refused(errno) = call.status {
             return errno.to_rax();
         }
     }
@@ -178,7 +188,7 @@ fn name_once(number: usize, call: &Call) {
     }
     match call.status {
         // Programs know how to do without: no news for whoever only wants the program's output.
-        Status::Refused(errno, why) => info!("system call {} is refused ({errno}): {why}", call.name()),
+        Status::Refused(errno) => info!("system call {} is refused ({errno}): {}", call.name(), call.note()),
         _ => warn!("system call {} ({number}) is not there (ENOSYS)", call.name()),
     }
 }
@@ -221,17 +231,19 @@ mod tests {
     #[test]
     fn arguments_are_shown_by_type() {
         let mut out = alloc::string::String::new();
-        let call = Call { signature: "add(a, fd)", shows: args::shows(&add), ..Call::UNASSIGNED };
+        let call = Call { number: 0, status: Status::Done, text: "add(a, fd)", shows: args::shows(&add) };
         call.show(&frame(0, 40, u64::from(-100i32 as u32)), &mut out).unwrap();
         assert_eq!(out, "a=0x28, fd=AT_FDCWD");
     }
 
     #[test]
     fn the_table_is_that_of_linux() {
-        assert_eq!(CALLS[0].name(), "read");
-        assert_eq!(CALLS[435].name(), "clone3");
-        assert_eq!(CALLS[450].name(), "set_mempolicy_home_node");
-        assert_eq!(CALLS[400].status, Status::Unassigned);
+        let name = |number| Call::find(number).map(Call::name);
+        assert_eq!(name(0), Some("read"));
+        assert_eq!(name(435), Some("clone3"));
+        assert_eq!(name(450), Some("set_mempolicy_home_node"));
+        assert_eq!(name(400), None);
+        assert!(CALLS.is_sorted_by(|a, b| a.number < b.number));
     }
 
     #[test]

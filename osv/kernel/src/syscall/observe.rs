@@ -3,19 +3,20 @@
 //! A tracee's table leads here for every number (see [`process::trace`](crate::process::trace)). Order, as on Linux: the
 //! tracer, then the filters, then the call, then the tracer.
 
-use super::process::FILTERED_TABLE;
+use alloc::boxed::Box;
+
+use super::process::FILTERED;
 use super::{HANDLERS, TABLE_SIZE};
-use crate::arch::{SyscallTable, TrapFrame, call_observed};
+use crate::arch::{SyscallEntry, TrapFrame, call_observed};
 use crate::errno::Errno;
 use crate::process::seccomp;
 use crate::process::trace::{self, Tables};
 
-/// The calls of tasks that are traced.
-static TRACED_TABLE: SyscallTable = [call_observed; TABLE_SIZE];
-
-/// The tables for tasks that somebody observes.
+/// The tables for tasks that somebody observes. To be called once, with a heap: tables of one address have no place in
+/// files.
 pub fn tables() -> Tables {
-    Tables { filtered: &FILTERED_TABLE, traced: &TRACED_TABLE }
+    let table = |entry: SyscallEntry| Box::leak(Box::new([entry; TABLE_SIZE]));
+    Tables { filtered: table(FILTERED), traced: table(call_observed) }
 }
 
 /// Makes the call that the frame says, if nobody minds. RAX in the frame is ENOSYS before, as on Linux.

@@ -8,7 +8,7 @@ use alloc::string::String;
 use core::fmt::Write;
 
 use super::table::TABLE;
-use super::{CALLS, Call, TABLE_SIZE};
+use super::{Call, TABLE_SIZE};
 use crate::arch::{SyscallEntry, SyscallTable, TrapFrame};
 use crate::errno::Errno;
 use crate::{kprintln, sched};
@@ -21,13 +21,14 @@ pub fn traced_table() -> &'static SyscallTable {
 /// Runs the call and prints it; calls that may not come back to this place are printed before, too.
 extern "win64" fn traced(frame: &mut TrapFrame) -> u64 {
     let number = (frame.orig_rax as u32 as usize).min(TABLE_SIZE - 1);
-    let call = CALLS.get(number).unwrap_or(&Call::UNASSIGNED);
+    let call = Call::find(number);
+    let name = call.map_or("?", Call::name);
     let mut line = String::new();
     // Writing into a `String` cannot fail; what an argument's `show` could not read is simply missing.
-    let _ = write!(line, "[{}] {}(", sched::current().id(), call.name());
-    let _ = call.show(frame, &mut line);
+    let _ = write!(line, "[{}] {}(", sched::current().id(), name);
+    let _ = call.map(|call| call.show(frame, &mut line));
     line.push(')');
-    if matches!(call.name(), "exit" | "exit_group" | "execve" | "execveat" | "rt_sigreturn") {
+    if matches!(name, "exit" | "exit_group" | "execve" | "execveat" | "rt_sigreturn") {
         kprintln!("{line}");
     }
     let rax = TABLE[number](frame);

@@ -77,6 +77,7 @@ impl ErofsInode {
     }
 
     /// The image's page that is page `index` of the data.
+    #[inline(always)]
     fn block(&self, index: u64) -> Option<u64> {
         (index < self.block_pages()).then(|| u64::from(self.raw.block_or_device).checked_add(index))?
     }
@@ -174,7 +175,7 @@ impl ErofsInode {
 
 impl Drop for ErofsInode {
     fn drop(&mut self) {
-        self.volume.forget(self.nid);
+        self.volume.inodes.forget(self.nid);
     }
 }
 

@@ -12,22 +12,21 @@ pub mod format;
 mod image;
 mod inode;
 
-use alloc::collections::BTreeMap;
-use alloc::sync::{Arc, Weak};
+use alloc::sync::Arc;
 
 use self::format::Superblock;
 pub use self::image::Image;
 use self::inode::ErofsInode;
+use super::inode_table::InodeTable;
 use super::{FileSystem, FileType, Inode, StatFs, new_device_number};
 use crate::errno::{Errno, Result};
-use crate::sync::SpinLock;
 
 /// What the inodes of a mounted image have in common.
 struct Volume {
     image: Image,
     superblock: Superblock,
     dev: u64,
-    inodes: SpinLock<BTreeMap<u64, Weak<ErofsInode>>>,
+    inodes: InodeTable<u64, ErofsInode>,
 }
 
 /// A mounted image.
@@ -42,8 +41,7 @@ impl ErofsFs {
         let mut bytes = [0; format::SUPERBLOCK_LEN];
         image.read(format::SUPERBLOCK_AT, &mut bytes).map_err(|_| Errno::EINVAL)?;
         let superblock = Superblock::parse(&bytes).ok_or(Errno::EINVAL)?;
-        let inodes = SpinLock::new(BTreeMap::new());
-        let volume = Arc::new(Volume { image, superblock, dev: new_device_number(), inodes });
+        let volume = Arc::new(Volume { image, superblock, dev: new_device_number(), inodes: InodeTable::new() });
         let root = volume.inode(superblock.root)?;
         if root.kind() != FileType::Directory {
             return Err(Errno::EUCLEAN);
@@ -55,25 +53,10 @@ impl ErofsFs {
 impl Volume {
     /// The inode with number `nid`: the one that is in use already, or a new one.
     fn inode(self: &Arc<Self>, nid: u64) -> Result<Arc<ErofsInode>> {
-        let present = self.inodes.lock().get(&nid).and_then(Weak::upgrade);
-        if let Some(present) = present {
+        if let Some(present) = self.inodes.get(nid) {
             return Ok(present);
         }
-        let new = ErofsInode::read(Arc::clone(self), nid)?;
-        let mut inodes = self.inodes.lock();
-        let winner = inodes.get(&nid).and_then(Weak::upgrade).unwrap_or_else(|| Arc::clone(&new));
-        inodes.insert(nid, Arc::downgrade(&winner));
-        drop(inodes);
-        Ok(winner)
-    }
-
-    /// An inode is gone. Does nothing where somebody else holds the table: a dead entry does no harm.
-    fn forget(&self, nid: u64) {
-        if let Some(mut inodes) = self.inodes.try_lock()
-            && inodes.get(&nid).is_some_and(|inode| inode.strong_count() == 0)
-        {
-            inodes.remove(&nid);
-        }
+        Ok(self.inodes.insert_or_get(nid, ErofsInode::read(Arc::clone(self), nid)?))
     }
 }
 

@@ -223,7 +223,7 @@ impl NinePInode {
 
 impl Drop for NinePInode {
     fn drop(&mut self) {
-        self.mount.forget(self.path);
+        self.mount.inodes.forget(self.path);
     }
 }
 

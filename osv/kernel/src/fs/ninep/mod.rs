@@ -14,13 +14,13 @@ pub mod client;
 pub mod codec;
 mod inode;
 
-use alloc::collections::BTreeMap;
-use alloc::sync::{Arc, Weak};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use self::client::{Client, Fid};
 use self::codec::{Attr, Qid};
 use self::inode::NinePInode;
+use super::inode_table::InodeTable;
 use super::{FileSystem, FileType, Inode, StatFs, new_device_number};
 use crate::errno::{Errno, Result};
 use crate::sync::SpinLock;
@@ -36,7 +36,7 @@ const MAGIC: u64 = 0x0102_1997;
 struct Mount {
     dev: u64,
     is_writable: bool,
-    inodes: SpinLock<BTreeMap<u64, Weak<NinePInode>>>,
+    inodes: InodeTable<u64, NinePInode>,
     /// Inodes with pages that were changed through mappings.
     dirty: SpinLock<Vec<Arc<NinePInode>>>,
 }
@@ -55,7 +55,7 @@ impl NinePFs {
         let mount = Arc::new(Mount {
             dev: new_device_number(),
             is_writable,
-            inodes: SpinLock::new(BTreeMap::new()),
+            inodes: InodeTable::new(),
             dirty: SpinLock::new(Vec::new()),
         });
         let root = mount.inode(fid, qid, attr)?;
@@ -73,23 +73,13 @@ impl Mount {
 
     /// The inode of the file `qid`, whose fid and attributes were just fetched: the one that is in use already, or a new one.
     fn inode(self: &Arc<Self>, fid: Fid, qid: Qid, attr: Attr) -> Result<Arc<NinePInode>> {
-        let present = self.inodes.lock().get(&qid.path).and_then(Weak::upgrade);
-        if let Some(present) = present.filter(|inode| inode.is_same_file(&attr)) {
+        if let Some(present) = self.inodes.get(qid.path).filter(|inode| inode.is_same_file(&attr)) {
             present.learn(attr);
             return Ok(present);
         }
         let new = NinePInode::new(Arc::clone(self), fid, qid, attr)?;
-        self.inodes.lock().insert(qid.path, Arc::downgrade(&new));
+        self.inodes.insert(qid.path, &new);
         Ok(new)
-    }
-
-    /// An inode is gone. Does nothing where somebody else holds the table: a dead entry does no harm.
-    fn forget(&self, path: u64) {
-        if let Some(mut inodes) = self.inodes.try_lock()
-            && inodes.get(&path).is_some_and(|inode| inode.strong_count() == 0)
-        {
-            inodes.remove(&path);
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Directories of an overlay: looking up in both layers, and changing the upper one so that it hides the lower.
 
-use alloc::sync::{Arc, Weak};
+use alloc::sync::Arc;
 
 use super::inode::{OverlayInode, upper_number};
 use super::{Key, OPAQUE};
@@ -103,7 +103,7 @@ impl OverlayInode {
     }
 
     fn known(&self, key: Key) -> Option<Arc<OverlayInode>> {
-        self.shared.inodes.lock().get(&key).and_then(Weak::upgrade)
+        self.shared.inodes.get(key)
     }
 
     /// Makes `name` free in the upper directory, where a whiteout may be in the way.

@@ -94,8 +94,7 @@ impl OverlayInode {
 
     /// Enters the inode in the table by one more key.
     pub(super) fn enter(self: &Arc<Self>, key: Key) {
-        let mut inodes = self.shared.inodes.lock();
-        inodes.insert(key, Arc::downgrade(self));
+        self.shared.inodes.insert(key, self);
         let mut state = self.state.lock();
         if let Some(free) = state.keys.iter_mut().find(|slot| slot.is_none()) {
             *free = Some(key);
@@ -105,13 +104,8 @@ impl OverlayInode {
 
 impl Drop for OverlayInode {
     fn drop(&mut self) {
-        let keys = self.state.get_mut().keys;
-        let mut inodes = self.shared.inodes.lock();
-        for key in keys.into_iter().flatten() {
-            // A new inode of the same file may have taken the place meanwhile.
-            if inodes.get(&key).is_some_and(|inode| inode.strong_count() == 0) {
-                inodes.remove(&key);
-            }
+        for key in self.state.get_mut().keys.into_iter().flatten() {
+            self.shared.inodes.forget(key);
         }
     }
 }

@@ -17,14 +17,13 @@ mod directory;
 mod inode;
 mod listing;
 
-use alloc::collections::BTreeMap;
-use alloc::sync::{Arc, Weak};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::inode_table::{self, InodeTable, spread};
 use super::types::Request;
 use super::{FileSystem, Inode, PathRef, Start, StatFs, new_device_number};
 use crate::errno::{Errno, Result};
-use crate::sync::SpinLock;
 use inode::OverlayInode;
 
 /// `f_type` of overlayfs.
@@ -49,16 +48,27 @@ struct Shared {
     device: u64,
     /// The upper root, where files without a name are made; `None` if nothing can be written.
     upper_root: Option<Arc<dyn Inode>>,
-    inodes: SpinLock<BTreeMap<Key, Weak<OverlayInode>>>,
+    inodes: InodeTable<Key, OverlayInode>,
 }
 
 /// What an inode in use is found by, so that there are never two of the same file.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Key {
     /// By its number in the upper tree.
     Upper(u64),
     /// By its number in the lower tree and its place, since a second name of the same file is copied up on its own.
     Lower { ino: u64, device: u64, parent: u64, name_hash: u64 },
+}
+
+impl inode_table::Key for Key {
+    fn hash(&self) -> u64 {
+        match *self {
+            Key::Upper(ino) => spread(ino),
+            Key::Lower { ino, device, parent, name_hash } => {
+                spread(ino ^ spread(device)) ^ spread(parent ^ spread(name_hash))
+            }
+        }
+    }
 }
 
 impl OverlayFs {
@@ -69,8 +79,7 @@ impl OverlayFs {
 
     fn build(lower: Arc<dyn Inode>, upper: Option<Arc<dyn Inode>>) -> Arc<OverlayFs> {
         let device = new_device_number();
-        let inodes = SpinLock::new(BTreeMap::new());
-        let shared = Arc::new(Shared { device, upper_root: upper.clone(), inodes });
+        let shared = Arc::new(Shared { device, upper_root: upper.clone(), inodes: InodeTable::new() });
         let root = OverlayInode::new_root(&shared, upper, lower);
         Arc::new(OverlayFs { shared, root })
     }

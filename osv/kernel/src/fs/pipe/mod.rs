@@ -168,6 +168,7 @@ impl Pipe {
     }
 
     /// Brings the mirrors up to date; whether a writer waits for no more room than there is now.
+    #[inline(always)]
     fn publish(&self, state: &mut State) -> bool {
         let room = state.ring.room();
         self.len.store(state.ring.len(), Ordering::SeqCst);
@@ -179,6 +180,7 @@ impl Pipe {
         is_wanted
     }
 
+    #[inline(always)]
     fn after_taking(&self, room_before: usize, wakes_writers: bool) {
         if wakes_writers {
             self.write_queue.wake_all();

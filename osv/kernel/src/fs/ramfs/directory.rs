@@ -1,6 +1,5 @@
 //! Directories of a ramfs: entries by name, and in the order of their making for `read_dir`.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -23,7 +22,7 @@ const BATCH: usize = 32;
 #[derive(Default)]
 pub struct Entries {
     by_name: HashTable<Entry>,
-    by_age: BTreeMap<u64, Listed>,
+    by_age: ByAge,
     last_cookie: u64,
 }
 
@@ -38,6 +37,36 @@ struct Listed {
     name: Name,
     ino: u64,
     kind: FileType,
+}
+
+/// The names in the order of their cookies, which only grow: new ones come at the end, and what is removed leaves a gap
+/// until half of the list is gaps.
+#[derive(Default)]
+struct ByAge {
+    names: Vec<(u64, Option<Listed>)>,
+    gaps: usize,
+}
+
+impl ByAge {
+    fn push(&mut self, cookie: u64, listed: Listed) {
+        self.names.push((cookie, Some(listed)));
+    }
+
+    fn remove(&mut self, cookie: u64) {
+        let Ok(index) = self.names.binary_search_by_key(&cookie, |&(other, _)| other) else { return };
+        self.names[index].1 = None;
+        self.gaps += 1;
+        if 2 * self.gaps > self.names.len() {
+            self.names.retain(|(_, listed)| listed.is_some());
+            self.gaps = 0;
+        }
+    }
+
+    /// What was entered after `cookie`.
+    fn after(&self, cookie: u64) -> impl Iterator<Item = (u64, &Listed)> {
+        let first = self.names.partition_point(|&(other, _)| other <= cookie);
+        self.names.iter().skip(first).filter_map(|(cookie, listed)| Some((*cookie, listed.as_ref()?)))
+    }
 }
 
 impl Entries {
@@ -60,7 +89,7 @@ impl Entries {
         let (hash, name) = (hash_name(name), Name::new(name));
         self.last_cookie = (self.last_cookie + 1).max(FIRST_COOKIE);
         let cookie = self.last_cookie;
-        self.by_age.insert(cookie, Listed { name: name.clone(), ino: inode.ino, kind: inode.kind });
+        self.by_age.push(cookie, Listed { name: name.clone(), ino: inode.ino, kind: inode.kind });
         self.by_name.insert_unique(hash, Entry { hash, name, cookie, inode }, |entry| entry.hash);
         Ok(())
     }
@@ -69,7 +98,7 @@ impl Entries {
         let hash = hash_name(name);
         let found = self.by_name.find_entry(hash, |entry| entry.hash == hash && entry.name.is(name)).ok()?;
         let (entry, _) = found.remove();
-        self.by_age.remove(&entry.cookie);
+        self.by_age.remove(entry.cookie);
         Some(entry.inode)
     }
 }
@@ -213,10 +242,10 @@ impl RamInode {
         let mut batch = Vec::new();
         batch.try_reserve_exact(BATCH).map_err(|_| Errno::ENOMEM)?;
         let state = self.state.lock();
-        let later = state.entries()?.by_age.range(cookie + 1..).take(BATCH);
+        let later = state.entries()?.by_age.after(cookie).take(BATCH);
         batch.extend(later.map(|(next, listed)| {
             let Listed { name, ino, kind } = listed;
-            (*next, Listed { name: name.clone(), ino: *ino, kind: *kind })
+            (next, Listed { name: name.clone(), ino: *ino, kind: *kind })
         }));
         Ok(batch)
     }

@@ -80,6 +80,7 @@ impl<'a> Gather<'a> {
 
 impl AddressSpace {
     /// Makes `addr` a border of pages: a big page that it cuts becomes small ones. The areas' lock is held alone.
+    #[inline(always)]
     pub(super) fn split_big_at(&self, addr: u64) -> Result<()> {
         if addr.is_multiple_of(TABLE_BYTES) || self.big_pages.load(Ordering::Relaxed) == 0 {
             return Ok(());

@@ -186,6 +186,7 @@ impl AddressSpace {
     }
 
     /// Unmaps everything from `addr` on for `len` bytes, rounded up to pages. The errors are munmap(2)'s.
+    #[inline(always)]
     pub fn munmap(&self, addr: u64, len: u64) -> Result<()> {
         let end = page_up(len).and_then(|len| addr.checked_add(len)).ok_or(Errno::EINVAL)?;
         if !addr.is_multiple_of(PAGE) || len == 0 || end > USER_END {

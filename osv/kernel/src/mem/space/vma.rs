@@ -295,6 +295,7 @@ impl Vmas {
     }
 
     /// Where the area before `position` ends; 0 if there is none.
+    #[inline(always)]
     pub fn end_before(&self, position: Position) -> u64 {
         self.previous(position).and_then(|before| self.get(before)).map_or(0, |area| area.end)
     }
@@ -422,6 +423,7 @@ impl Vmas {
     }
 
     /// Accounts for the gap before the area that follows `position`, which has grown.
+    #[inline(always)]
     fn widen_gap_after(&mut self, position: Position) {
         let at = match self.chunks.get(position.chunk) {
             Some(chunk) if position.slot < chunk.areas.len() => position,

@@ -71,6 +71,7 @@ pub(super) fn zero(dst: UserAddr, len: usize) -> usize {
 
 /// Copies a string up to its NUL into `buffer`: its length without the NUL, and whether the NUL was found.
 /// EFAULT if a byte before the NUL is missing.
+#[inline(always)]
 pub(super) fn read_string(buffer: &mut [u8], addr: UserAddr) -> Result<(usize, bool)> {
     // What follows the string may be missing, or lie beyond the lower half.
     let room = USER_END.checked_sub(addr.0).filter(|&room| room != 0).ok_or(Errno::EFAULT)?;

@@ -174,6 +174,7 @@ impl Channel {
         Ok(())
     }
 
+    #[inline(always)]
     fn pop(&self) -> Option<Message> {
         let mut queue = self.queue.lock();
         let message = queue.pop_front()?;
@@ -281,6 +282,7 @@ impl Channel {
         }
     }
 
+    #[inline(always)]
     fn after_receiving(&self) {
         self.writers.wake_all();
         if self.messages.load(Ordering::SeqCst) != 0 {

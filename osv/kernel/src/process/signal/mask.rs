@@ -30,6 +30,7 @@ impl Task {
     }
 
     /// What is pending for it, blocked or not.
+    #[inline(always)]
     pub fn pending(&self) -> SignalSet {
         let shared = self.process().signals.lock().pending.set();
         shared | self.signals.pending.lock().set()
@@ -48,6 +49,7 @@ impl Task {
     }
 
     /// Sets what the current task blocks, and returns what it did.
+    #[inline(always)]
     pub fn replace_blocked(&self, set: SignalSet) -> SignalSet {
         let old = self.blocked();
         self.set_blocked(set);

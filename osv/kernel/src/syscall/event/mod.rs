@@ -51,6 +51,7 @@ fn file_flags(flags: u32, others: u32) -> Result<OpenFlags> {
 }
 
 /// The moment at which a wait in milliseconds is over: `None` if it lasts for ever (negative).
+#[inline(always)]
 fn deadline_ms(timeout_ms: i32) -> Option<Deadline> {
     let timeout_ms = u64::try_from(timeout_ms).ok()?;
     Some(deadline_after(timeout_ms * 1_000_000))

@@ -91,7 +91,7 @@ fn install(file: Arc<OpenFile>, closes_on_exec: bool) -> SysResult {
 }
 
 /// Acts in the name of the calling task.
-#[inline]
+#[inline(always)]
 pub(super) fn as_caller<T>(act: impl FnOnce(&Caller<'_>) -> Result<T>) -> Result<T> {
     let task = current_task();
     let context = task.fs();

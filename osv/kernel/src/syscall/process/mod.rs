@@ -41,7 +41,7 @@ pub use scheduling::{
     getcpu, sched_get_priority_max, sched_get_priority_min, sched_getaffinity, sched_getattr, sched_getparam,
     sched_getscheduler, sched_rr_get_interval, sched_setaffinity, sched_setattr, sched_setparam, sched_setscheduler,
 };
-pub use seccomp::{FILTERED_TABLE, seccomp};
+pub use seccomp::{FILTERED, seccomp};
 pub use system::{getrandom, personality, setdomainname, sethostname, sysinfo, uname, vhangup};
 pub use usage::{getrusage, times};
 pub use wait::{wait4, waitid};

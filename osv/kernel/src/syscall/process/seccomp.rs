@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
-use crate::arch::{self, SyscallEntry, SyscallTable, TrapFrame};
+use crate::arch::{self, SyscallEntry, TrapFrame};
 use crate::errno::{Errno, Result};
 use crate::mem::user::{UserAddr, UserPtr};
 use crate::process::current_task;
@@ -14,8 +14,8 @@ crate::checked_syscalls! {
     filtered => judge
 }
 
-/// The calls of tasks that have filters: each is judged first.
-pub static FILTERED_TABLE: SyscallTable = [filtered; TABLE_SIZE];
+/// What each number of a task that has filters leads to.
+pub const FILTERED: SyscallEntry = filtered;
 
 /// The handler of the call, unless a filter has answered it; then RAX in the frame is what it returns.
 extern "win64" fn judge(frame: &mut TrapFrame) -> Option<SyscallEntry> {
