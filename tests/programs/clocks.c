@@ -114,6 +114,19 @@ static void timers(void) {
     TRUE(timer_getoverrun(timer) >= 0);
     TRY(timer_delete(timer));
     TRY(timer_delete(timer));
+    /* Intervals count while the signal waits; those after it, which nobody wants, do not. */
+    timer_t unwanted;
+    sigset_t blocked;
+    struct sigevent told = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGCONT};
+    struct itimerspec short_time = {.it_value.tv_nsec = 1, .it_interval.tv_nsec = 10000};
+    sigemptyset(&blocked), sigaddset(&blocked, SIGCONT), sigprocmask(SIG_BLOCK, &blocked, NULL);
+    MUST(timer_create(CLOCK_MONOTONIC, &told, &unwanted)), MUST(timer_settime(unwanted, 0, &short_time, NULL));
+    sleep_ms(50), sigprocmask(SIG_UNBLOCK, &blocked, NULL);
+    int counted = timer_getoverrun(unwanted);
+    sleep_ms(50);
+    TRUE(counted > 1000);
+    TRUE(timer_getoverrun(unwanted) == counted);
+    MUST(timer_delete(unwanted));
     TRY(timer_create(99, &event, &timer));
     struct itimerval now;
     TRY(setitimer(ITIMER_REAL, &(struct itimerval){{0, 0}, {100, 0}}, NULL));

@@ -70,7 +70,9 @@ struct State {
     interval_ns: u64,
     /// Its signal has been sent, and not been taken.
     is_sent: bool,
+    /// Intervals that passed before the last signal that was taken, and those after it that nobody wanted.
     overruns: u32,
+    missed: u64,
 }
 
 /// When an alarm is due, from now, and how often again.
@@ -165,7 +167,7 @@ impl Alarm {
             }
         }
         if !self.send(&process) {
-            self.advance(MIN_IGNORED_INTERVAL_NS);
+            self.advance(false);
         }
     }
 
@@ -198,7 +200,7 @@ impl Alarm {
     }
 
     /// The signal has been taken, or nobody wants it: the next interval begins. Returns how many passed meanwhile.
-    fn advance(&self, min_interval_ns: u64) -> u32 {
+    fn advance(&self, is_taken: bool) -> u32 {
         let mut state = self.state.lock();
         if !state.is_sent {
             return 0;
@@ -209,11 +211,18 @@ impl Alarm {
             state.target_ns = None;
             return 0;
         }
-        let late_ns = self.now_ns().saturating_sub(target_ns).saturating_add(min_interval_ns);
+        let pause_ns = if is_taken { 0 } else { MIN_IGNORED_INTERVAL_NS };
+        let late_ns = self.now_ns().saturating_sub(target_ns).saturating_add(pause_ns);
         let overruns = late_ns / state.interval_ns;
         let passed_ns = state.interval_ns.saturating_mul(overruns.saturating_add(1));
         state.target_ns = Some(target_ns.saturating_add(passed_ns));
-        state.overruns = u32::try_from(overruns).unwrap_or(u32::MAX).min(i32::MAX as u32);
+        let all = state.missed.saturating_add(overruns);
+        if is_taken {
+            state.missed = 0;
+            state.overruns = u32::try_from(all).unwrap_or(u32::MAX).min(i32::MAX as u32);
+        } else {
+            state.missed = all.saturating_add(1);
+        }
         self.arm(&state);
         state.overruns
     }
@@ -281,12 +290,12 @@ impl Timers {
         if info.code == linux::SI_TIMER {
             let alarm = self.posix.lock().get(&info.timer()).cloned();
             if let Some(alarm) = alarm {
-                *info = info.with_overrun(alarm.advance(0));
+                *info = info.with_overrun(alarm.advance(true));
             }
         } else if let Some(which) = interval_timer_of(signal)
             && let Some(alarm) = self.interval.lock().get(which).cloned().flatten()
         {
-            alarm.advance(0);
+            alarm.advance(true);
         }
     }
 }
