@@ -249,6 +249,7 @@ fn system_calls() {
         "readiness",
         "process_errors",
         "call_errors",
+        "ptrace",
     ];
     for name in programs {
         let program = built(gcc(&format!("{name}.c"), name, &["-pthread"]));

@@ -338,17 +338,13 @@ pub(in crate::process) fn after_exec(task: &Current, frame: &mut TrapFrame, old_
     }
 }
 
-/// A task is about to end, with `code` unless its whole process does. SIGKILL is not held up.
+/// A task is about to end, with `code` unless its whole process does. As on Linux, SIGKILL is held up, but only one.
 pub(in crate::process) fn at_exit(task: &Current, code: u8) {
     if !has_option(task, linux::PTRACE_O_TRACEEXIT) {
         return;
     }
-    let exit = task.process().signals.lock().exit;
-    let is_alone = exit.is_none() && task.signals.is_killed.load(Ordering::SeqCst);
-    if is_alone || exit == Some(ExitStatus::killed(Signal::SIGKILL, false)) {
-        return;
-    }
-    let status = ChildEvent::Ended(exit.unwrap_or(ExitStatus::Exited(code))).status_word();
+    let exit = task.process().signals.lock().exit.unwrap_or(ExitStatus::Exited(code));
+    let status = ChildEvent::Ended(exit).status_word();
     let mut frame = arch::last_frame();
     event(task, &mut frame, linux::PTRACE_O_TRACEEXIT, linux::PTRACE_EVENT_EXIT, u64::from(status));
 }

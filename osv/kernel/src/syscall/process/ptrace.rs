@@ -14,10 +14,11 @@ use crate::process::signal::set::SignalSet;
 use crate::process::trace::{self, Attach, Found, REGISTER_COUNT, Resume, SyscallInfo};
 use crate::syscall::SysResult;
 
-/// Bytes of `struct user`, of its registers, and where its debug registers begin.
-const USER_STRUCT_SIZE: u64 = 912;
+/// Bytes of `struct user`, of its registers, and where its debug registers are.
+const USER_STRUCT_SIZE: u64 = 928;
 const REGISTERS_SIZE: u64 = 8 * REGISTER_COUNT as u64;
 const DEBUG_REGISTERS: u64 = 848;
+const DEBUG_REGISTERS_END: u64 = 912;
 /// Bytes of `struct user_fpregs_struct`.
 const FP_REGISTERS_SIZE: usize = 512;
 /// The most signals that one call tells of.
@@ -148,7 +149,7 @@ fn place_at(offset: u64) -> Result<Place> {
     }
     Ok(match offset {
         0..REGISTERS_SIZE => Place::Register((offset / 8) as usize),
-        DEBUG_REGISTERS.. => Place::Debug(((offset - DEBUG_REGISTERS) / 8) as usize),
+        DEBUG_REGISTERS..DEBUG_REGISTERS_END => Place::Debug(((offset - DEBUG_REGISTERS) / 8) as usize),
         _ => Place::Other,
     })
 }
