@@ -455,6 +455,7 @@ static void watchpoints(void) {
         watched = 6;
         long value = watched;
         called((int)value);
+        asm volatile("int3\nmovq $7, %0" : "=m"(watched));
     });
     long dr6, dr7;
     VALUE(TRACE(PTRACE_PEEKUSER, child, DEBUG_REGISTER(7), &dr7));
@@ -480,6 +481,13 @@ static void watchpoints(void) {
     TRACE(PTRACE_CONT, child, 0, 0);
     wait_stop(child, "executed");
     printf("before it %d\n", registers_of(child).rip == (unsigned long)called);
+    VALUE(TRACE(PTRACE_POKEUSER, child, DEBUG_REGISTER(7), 0x90000 | 1));
+    TRACE(PTRACE_CONT, child, 0, 0);
+    wait_stop(child, "int3");
+    TRACE(PTRACE_SINGLESTEP, child, 0, 0);
+    wait_stop(child, "a step that writes");
+    TRACE(PTRACE_PEEKUSER, child, DEBUG_REGISTER(6), &dr6);
+    printf("dr6 %lx\n", dr6 & 0x400f);
     TRACE(PTRACE_CONT, child, 0, 0);
     wait_stop(child, "end");
 }

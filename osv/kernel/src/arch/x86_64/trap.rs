@@ -317,7 +317,9 @@ unsafe extern "C" fn paranoid_entry() {
 
 /// A debug exception. One that hits the kernel comes from a program that single-steps itself through a system
 /// call: it is ended there and then, since the entry code may be on any stack. At the gate's door it is the program's
-/// still.
+/// still. Where a step and a watched address come together, an emulator raises a second one before this code's first
+/// instruction, which takes the place of the first: where the program was is lost then, and it goes on at 0, which is
+/// its end.
 #[unsafe(naked)]
 unsafe extern "C" fn debug_entry() {
     naked_asm!(
@@ -326,11 +328,24 @@ unsafe extern "C" fn debug_entry() {
         "push rax",
         "lea rax, [rip + {gate}]",
         "cmp [rsp + 24], rax",
+        "je 3f",
+        "lea rax, [rip + trap_stubs + {stub_size}]",
+        "cmp [rsp + 24], rax",
         "pop rax",
-        "je {common}",
+        "je 2f",
         "and dword ptr [rsp + 32], {not_tf}",
         "add rsp, 16",
         "iretq",
+        "2:",
+        "mov qword ptr [rsp + 16], 0",
+        "mov qword ptr [rsp + 32], {flags}",
+        "mov qword ptr [rsp + 40], 0",
+        "jmp {common}",
+        "3:",
+        "pop rax",
+        "jmp {common}",
+        stub_size = const STUB_SIZE,
+        flags = const cpu::RFLAGS_IF | 2,
         common = sym trap_entry,
         gate = sym gate_entry,
         not_tf = const !cpu::RFLAGS_TF as i32,

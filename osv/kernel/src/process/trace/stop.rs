@@ -12,7 +12,7 @@ use linux_raw_sys::ptrace as linux;
 
 use super::registers::{Registers, has_stack, set_step};
 use super::{State, Until, has_option};
-use crate::arch::{self, IrqGuard, TrapFrame, fpu, work};
+use crate::arch::{self, DEBUG_STATUS_STEP, IrqGuard, TrapFrame, fpu, work};
 use crate::errno::Errno;
 use crate::process::signal::info::SignalInfo;
 use crate::process::signal::send;
@@ -153,12 +153,12 @@ fn begin(task: &Current, frame: &mut TrapFrame, kind: Kind, code: u32, info: Opt
 
 /// Takes over what the tracer has changed.
 fn finish(task: &Current, frame: &mut TrapFrame) -> Option<Resumed> {
-    let (stop, watch, is_stepping) = {
+    let (stop, mut watch, is_stepping) = {
         let mut state = task.trace.state.lock();
         let stop = state.stop.take()?;
         let link = state.link.as_ref();
         let is_stepping = link.is_some_and(|link| link.is_stepping);
-        (stop, link.map(|link| link.watch.registers()).unwrap_or_default(), is_stepping)
+        (stop, link.map(|link| link.watch).unwrap_or_default(), is_stepping)
     };
     if stop.is_changed {
         *frame = stop.registers.frame.clone();
@@ -168,9 +168,15 @@ fn finish(task: &Current, frame: &mut TrapFrame) -> Option<Resumed> {
         arch::set_fs_base(stop.registers.fs_base);
         arch::set_gs_base(stop.registers.gs_base);
     }
+    if is_stepping {
+        watch.begin_step(watch.look());
+        if let Some(link) = &mut task.trace.state.lock().link {
+            link.watch = watch;
+        }
+    }
     {
         let _irq = IrqGuard::new();
-        arch::load_debug_registers(Some(&watch));
+        arch::load_debug_registers(Some(&watch.registers(is_stepping)));
     }
     let has_own_step = frame.rflags & arch::RFLAGS_TF != 0;
     if is_stepping && !has_own_step {
@@ -403,6 +409,9 @@ fn around_call(task: &Current, frame: &mut TrapFrame, kind: Kind) {
 /// The program steps, or has touched what is watched; `status` is DR6. Returns whether that is nobody's business.
 pub(in crate::process) fn on_step(frame: &mut TrapFrame, status: u64) -> bool {
     let task = current_task();
+    let is_step = status & DEBUG_STATUS_STEP != 0;
+    let watch = task.trace.state.lock().link.as_ref().map(|link| link.watch);
+    let changes = watch.filter(|_| is_step).map_or(0, |watch| watch.changes(watch.look()));
     let mut state = task.trace.state.lock();
     let Some(link) = &mut state.link else {
         // The tracer has gone in the middle of a step.
@@ -412,7 +421,7 @@ pub(in crate::process) fn on_step(frame: &mut TrapFrame, status: u64) -> bool {
         }
         return false;
     };
-    link.watch.status = status;
+    link.watch.status = status | changes;
     if link.watch.is_before_instruction(status) {
         frame.rflags |= RFLAGS_RF;
     }
@@ -445,7 +454,7 @@ impl Task {
     /// Has this CPU watch what the task, which is about to run on it, watches. Interrupts are off.
     pub(in crate::process) fn load_watch(&self) {
         let registers = match self.is_traced() {
-            true => self.trace.state.lock().link.as_ref().map(|link| link.watch.registers()),
+            true => self.trace.state.lock().link.as_ref().map(|link| link.watch.registers(link.is_stepping)),
             false => None,
         };
         arch::load_debug_registers(registers.as_ref());

@@ -5,7 +5,7 @@
 
 use crate::arch::{DEBUG_ADDRESSES, DEBUG_STATUS_NONE, DebugRegisters};
 use crate::errno::{Errno, Result};
-use crate::mem::user::USER_END;
+use crate::mem::user::{USER_END, UserSlice};
 
 /// Bits of DR7 per address: two that enable it, from bit 0; kind and length, from bit 16.
 const ENABLE_BITS: usize = 2;
@@ -25,11 +25,13 @@ pub(super) struct Watch {
     control: u64,
     /// DR6.
     pub(super) status: u64,
+    /// What stood at the addresses before the step that is under way.
+    before: [u64; DEBUG_ADDRESSES],
 }
 
 impl Default for Watch {
     fn default() -> Watch {
-        Watch { addresses: [0; DEBUG_ADDRESSES], control: 0, status: DEBUG_STATUS_NONE }
+        Watch { addresses: [0; DEBUG_ADDRESSES], control: 0, status: DEBUG_STATUS_NONE, before: [0; DEBUG_ADDRESSES] }
     }
 }
 
@@ -84,10 +86,40 @@ impl Watch {
             .any(|index| status >> index & 1 != 0 && self.kind(index).is_some_and(|(kind, _)| kind == EXECUTE))
     }
 
-    /// What the CPU is to watch.
-    pub(super) fn registers(&self) -> DebugRegisters {
+    /// What stands at the addresses of the current program whose data are watched.
+    pub(super) fn look(&self) -> [u64; DEBUG_ADDRESSES] {
+        let mut values = [0; DEBUG_ADDRESSES];
+        for (index, value) in values.iter_mut().enumerate() {
+            let Some((kind, len)) = self.kind(index).filter(|&(kind, _)| kind != EXECUTE) else { continue };
+            debug_assert!(kind != PORTS, "`set` refuses ports");
+            let mut bytes = [0; 8];
+            let place = self.addresses.get(index).map(|&address| UserSlice::new(address, len as usize));
+            if let (Some(place), Some(bytes)) = (place, bytes.get_mut(..len as usize)) {
+                // What cannot be read does not change.
+                let _ = place.read_exact(bytes);
+            }
+            *value = u64::from_le_bytes(bytes);
+        }
+        values
+    }
+
+    /// A step begins, and this stands at the addresses.
+    pub(super) fn begin_step(&mut self, values: [u64; DEBUG_ADDRESSES]) {
+        self.before = values;
+    }
+
+    /// A step is over, and this stands at the addresses: the bits of DR6 for those that have changed.
+    pub(super) fn changes(&self, values: [u64; DEBUG_ADDRESSES]) -> u64 {
+        let changed = self.before.iter().zip(values).enumerate().filter(|(_, (before, now))| **before != *now);
+        changed.fold(0, |bits, (index, _)| bits | 1 << index)
+    }
+
+    /// What the CPU is to watch. In a step no data: whether they change is seen by looking, since a step and a watched
+    /// address at once are too much for emulators ([`arch`](crate::arch)'s entry of the exception).
+    pub(super) fn registers(&self, is_stepping: bool) -> DebugRegisters {
         let mut control = 0;
-        for index in (0..DEBUG_ADDRESSES).filter(|&index| self.kind(index).is_some()) {
+        let is_watched = |index: &usize| self.kind(*index).is_some_and(|(kind, _)| kind == EXECUTE || !is_stepping);
+        for index in (0..DEBUG_ADDRESSES).filter(is_watched) {
             let kind = 0b1111 << (KINDS_AT + KIND_BITS * index);
             control |= self.control & kind | 1 << (ENABLE_BITS * index) | EXACT;
         }
@@ -117,13 +149,25 @@ mod tests {
     }
 
     #[test]
+    fn data_are_not_watched_in_a_step_but_compared() {
+        let mut watch = Watch::default();
+        watch.set(0, 0x1008).unwrap();
+        watch.set(7, WRITE_8_BYTES).unwrap();
+        assert_eq!(watch.registers(false).control, WRITE_8_BYTES | EXACT);
+        assert_eq!(watch.registers(true).control, 0);
+        watch.begin_step([1, 2, 3, 4]);
+        assert_eq!(watch.changes([1, 2, 3, 4]), 0);
+        assert_eq!(watch.changes([9, 2, 3, 9]), 0b1001);
+    }
+
+    #[test]
     fn the_cpu_gets_nothing_but_what_is_enabled() {
         let mut watch = Watch::default();
         watch.set(1, 0x2000).unwrap();
         watch.set(7, 1 << 13 | 1 << 9 | 0b0001 << 24 | 0b11 << 2).unwrap();
-        assert_eq!(watch.registers().control, 1 << 2 | EXACT);
+        assert_eq!(watch.registers(true).control, 1 << 2 | EXACT);
         assert!(watch.is_before_instruction(0b10));
         watch.set(7, 0).unwrap();
-        assert_eq!(watch.registers().control, 0);
+        assert_eq!(watch.registers(false).control, 0);
     }
 }
