@@ -79,8 +79,10 @@ struct Link {
     options: u32,
     until: Until,
     is_stepping: bool,
-    /// It is to stop as soon as it can: PTRACE_INTERRUPT, or SIGCONT came.
-    wants_trap: bool,
+    /// It is to stop as soon as it can, unless it does anyway (PTRACE_INTERRUPT).
+    is_interrupted: bool,
+    /// It is to tell that SIGCONT or a new stop has come. Changes under the process' `signals`, where stops begin and end.
+    has_news: bool,
     /// The stop of its process that it has told of.
     told_stop: u32,
     /// What PTRACE_GETEVENTMSG gives.
@@ -199,7 +201,7 @@ pub(super) fn inherit(tree: &mut Tree, child: &Arc<Task>, parent: &Current, is_w
             tracer_tid: link.tracer_tid,
             is_seized: link.is_seized,
             options: link.options,
-            wants_trap: link.is_seized,
+            is_interrupted: link.is_seized,
             ..Link::default()
         })
     };

@@ -298,7 +298,7 @@ pub fn interrupt(tracee: &Found) -> Result<()> {
         if !link.is_seized {
             return Err(Errno::EIO);
         }
-        link.wants_trap = true;
+        link.is_interrupted = true;
         if let Some(stop) = state.stop.as_mut().filter(|stop| stop.is_listening) {
             stop.resume(0);
         }
@@ -314,7 +314,7 @@ pub fn listen(tracee: &Found) -> Result<()> {
             return Err(Errno::EIO);
         }
         stop.is_listening = true;
-        if link.wants_trap {
+        if link.has_news {
             stop.resume(0);
         }
         Ok(())

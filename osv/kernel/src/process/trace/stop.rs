@@ -1,7 +1,7 @@
 //! The tracee's side: where it stops, what it tells, and how it goes on.
 //!
 //! A tracee stops on its way back to its program (signals, group stops), around system calls, and inside those that
-//! are events for its tracer. It is always the tracee itself that stops; others only ask it to ([`Link::wants_trap`](super::Link)) and send
+//! are events for its tracer. It is always the tracee itself that stops; others only ask it to ([`Link`](super::Link)) and send
 //! it through [`deliver`](super::super::signal::deliver).
 
 use alloc::boxed::Box;
@@ -141,7 +141,7 @@ fn begin(task: &Current, frame: &mut TrapFrame, kind: Kind, code: u32, info: Opt
     });
     let mut state = task.trace.state.lock();
     let link = state.link.as_mut()?;
-    link.wants_trap = false;
+    link.is_interrupted = false;
     match kind {
         Kind::Entry => link.message = u64::from(linux::PTRACE_EVENTMSG_SYSCALL_ENTRY),
         Kind::Exit => link.message = u64::from(linux::PTRACE_EVENTMSG_SYSCALL_EXIT),
@@ -259,9 +259,10 @@ pub(in crate::process) fn pending_trap(task: &Task, signals: &Signals) -> Option
     let mut state = task.trace.state.lock();
     let link = state.link.as_mut()?;
     let is_new = signals.stop.is_some() && link.told_stop != signals.stop_number;
-    if !is_new && !link.wants_trap {
+    if !is_new && !link.is_interrupted && !link.has_news {
         return None;
     }
+    link.has_news = false;
     link.told_stop = signals.stop_number;
     Some(Trap { stopped_by: signals.stop })
 }
@@ -296,7 +297,7 @@ pub(in crate::process) fn on_continue(task: &Task) {
     }
     let mut state = task.trace.state.lock();
     let State { link: Some(link), stop, .. } = &mut *state else { return };
-    link.wants_trap |= link.is_seized;
+    link.has_news |= link.is_seized;
     if let Some(stop) = stop.as_mut().filter(|stop| stop.is_listening) {
         stop.resume(0);
     }
