@@ -52,8 +52,9 @@ static const char *region(const void *at) {
     uintptr_t address = (uintptr_t)at;
     if (address < 0x10000) return "page 0";
     if (address >= 0x400000 && address < 0x40000000) return "low";
-    if (address >= 0x7ff000000000 && address < 0x800000000000) return "top";
-    if (address >= 0x500000000000 && address < 0x7ff000000000) return "high";
+    // The stack begins in the last 16 GiB, mappings (with them a static PIE, on Linux) begin below these.
+    if (address >= 0x7ffbffb00000 && address < 0x800000000000) return "top";
+    if (address >= 0x500000000000 && address < 0x7ffbffb00000) return "high";
     return "elsewhere";
 }
 
