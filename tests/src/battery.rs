@@ -163,9 +163,22 @@ pub fn log_dir() -> PathBuf {
 ///
 /// If that fails: without them there is nothing to test.
 pub fn sources() -> PathBuf {
-    let directory = log_dir().join("sources");
-    let fetched = Command::new(suites_dir().join("fetch.sh")).arg(&directory).status();
-    assert!(fetched.is_ok_and(|status| status.success()), "fetching the sources of the test suites failed");
+    fetched("fetch.sh", "sources")
+}
+
+/// Fetches and builds Linux' own tests of its system calls, once.
+///
+/// # Panics
+///
+/// If that fails: without them there is nothing to test.
+pub fn selftests() -> PathBuf {
+    fetched("fetch-selftests.sh", "linux")
+}
+
+fn fetched(script: &str, directory: &str) -> PathBuf {
+    let directory = log_dir().join(directory);
+    let fetched = Command::new(suites_dir().join(script)).arg(&directory).status();
+    assert!(fetched.is_ok_and(|status| status.success()), "{script} failed: the test suites need what it fetches");
     directory
 }
 

@@ -1,11 +1,12 @@
-//! Test suites of others, each on the host and in the VM: glibc's and CPython's own, bash's, busybox', perl's, and
-//! stress-ng's stressors. `.ci/run suites` runs what CI has time for; [`osv_tests::battery`] says how to run everything.
+//! Test suites of others, each on the host and in the VM: Linux' own tests of its system calls, glibc's and CPython's own,
+//! bash's, busybox', perl's, and stress-ng's stressors. `.ci/run suites` runs what CI has time for;
+//! [`osv_tests::battery`] says how to run everything.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use osv_tests::battery::{Battery, log_dir, sources, suites_dir};
+use osv_tests::battery::{Battery, log_dir, selftests, sources, suites_dir};
 
 #[test]
 #[ignore = "minutes: `.ci/run suites`"]
@@ -94,6 +95,14 @@ fn perl() {
     });
     let path = directory.display().to_string();
     Battery::new("perl", &["/bin/bash", "perl.sh", &path]).chosen(PERL).all(all).check();
+}
+
+#[test]
+#[ignore = "minutes: `.ci/run suites`"]
+fn linux_selftests() {
+    let directory = selftests().display().to_string();
+    let battery = Battery::new("selftests", &["/bin/bash", "selftests.sh", &directory]);
+    battery.chosen(SELFTESTS).all(MORE_SELFTESTS.iter().map(|&item| item.to_owned())).check();
 }
 
 /// The names in a directory, in order; none if it is not there.
@@ -440,4 +449,58 @@ const PERL: &[&str] = &[
     "op/stat.t",
     "op/time.t",
     "re/regexp.t",
+];
+
+const SELFTESTS: &[&str] = &[
+    "capabilities/test_execve",
+    "clone3/clone3_clear_sighand",
+    "core/close_range_test",
+    "exec/null-argv",
+    "exec/recursion-depth",
+    "futex/functional/futex_requeue_pi",
+    "futex/functional/futex_requeue_pi_mismatched_ops",
+    "futex/functional/futex_requeue_pi_signal_restart",
+    "futex/functional/futex_wait",
+    "futex/functional/futex_wait_private_mapped_file",
+    "futex/functional/futex_wait_uninitialized_heap",
+    "futex/functional/futex_wait_wouldblock",
+    "futex/functional/futex_waitv",
+    "ipc/msgque",
+    "kcmp/kcmp_test",
+    "membarrier/membarrier_test_multi_thread",
+    "membarrier/membarrier_test_single_thread",
+    "memfd/memfd_test",
+    "openat2/openat2_test",
+    "pidfd/pidfd_getfd_test",
+    "pidfd/pidfd_open_test",
+    "pidfd/pidfd_wait",
+    "proc/fd-001-lookup",
+    "proc/fd-002-posix-eq",
+    "proc/proc-pid-vm",
+    "proc/proc-self-wchan",
+    "proc/proc-tid0",
+    "proc/proc-uptime-001",
+    "proc/proc-uptime-002",
+    "proc/self",
+    "proc/thread-self",
+    "ptrace/get_syscall_info",
+    "ptrace/peeksiginfo",
+    "rseq/basic_test",
+    "seccomp/seccomp_bpf:120",
+    "sigaltstack/sas",
+    "splice/default_file_splice_read.sh",
+    "timers/posix_timers",
+    "tmpfs/bug-link-o-tmpfile",
+    "vDSO/vdso_test_abi",
+    "vDSO/vdso_test_correctness",
+];
+
+const MORE_SELFTESTS: &[&str] = &[
+    "clone3/clone3",
+    "exec/non-regular",
+    "futex/functional/futex_requeue",
+    "futex/functional/futex_wait_timeout",
+    "pidfd/pidfd_poll_test",
+    "sync/sync_test",
+    "timers/nanosleep",
 ];
