@@ -59,7 +59,7 @@ fn launch(own_file: &Path) -> ! {
 fn prepare() -> Result<(), String> {
     println!("cargo:rerun-if-changed=build.rs");
     let has_std = env::var_os("CARGO_FEATURE_STD").is_some();
-    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../linker-scripts");
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("linker-scripts");
     let scripts = [if has_std { "app-std.ld" } else { "app-no-std.ld" }, "app.ld"].map(|name| scripts.join(name));
     for script in &scripts {
         println!("cargo:rerun-if-changed={}", script.display());

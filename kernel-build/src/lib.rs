@@ -7,7 +7,7 @@
 //! (cargo's own file lock serialises them), so a workspace that needs both builds the kernel once.
 //!
 //! `OSV_KERNEL_ELF=PATH` takes a finished kernel instead. `OSV_KERNEL_PROFILE=kernel-dev` builds one for
-//! those who work on it: a change takes seconds instead of a minute, at half the speed (`Cargo.toml`).
+//! those who work on it: a change takes seconds instead of a minute, at half the speed (`profiles.toml`).
 
 #![forbid(unsafe_code)]
 
@@ -21,7 +21,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The page in front of the kernel that tells it what lies behind it (see `linker-scripts/app.ld`).
+/// The page in front of the kernel that tells it what lies behind it (see `osv/linker-scripts/app.ld`).
 pub const HANDOFF_START: u64 = 0x10_0000;
 
 /// Where the kernel proper begins in physical memory: one page behind the hand-off page.
@@ -86,35 +86,40 @@ pub fn build() -> Result<Kernel, String> {
 /// # Errors
 /// One sentence for the user, when the nested build fails.
 pub fn build_stub() -> Result<PathBuf, String> {
-    nested("osv-stub", "osv/stub", "linker-scripts/stub.ld", "kernel", &STUB_RUSTFLAGS)
+    nested("osv-stub", osv_stub::DIRECTORY, "kernel", &STUB_RUSTFLAGS)
 }
 
 fn build_nested() -> Result<PathBuf, String> {
     let profile = env::var("OSV_KERNEL_PROFILE").unwrap_or_else(|_| "kernel".to_owned());
-    nested("osv-kernel", "osv/kernel", "linker-scripts/kernel.ld", &profile, &RUSTFLAGS)
+    nested("osv-kernel", osv_kernel::DIRECTORY, &profile, &RUSTFLAGS)
 }
 
 /// Builds the bin `name` of the package in `directory`, in a cargo of its own.
-fn nested(name: &str, directory: &str, script: &str, profile: &str, flags: &[&str]) -> Result<PathBuf, String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package lies in the workspace");
-    let manifest = root.join(directory).join("Cargo.toml");
-    for source in [directory, script, "Cargo.toml", "Cargo.lock"] {
-        println!("cargo:rerun-if-changed={}", root.join(source).display());
+fn nested(name: &str, directory: &str, profile: &str, flags: &[&str]) -> Result<PathBuf, String> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let profiles = own.join("profiles.toml");
+    // The lock file is the workspace's, where there is one.
+    let lock = own.with_file_name("Cargo.lock");
+    println!("cargo:rerun-if-changed={directory}");
+    for file in [&profiles, &lock].into_iter().filter(|file| file.is_file()) {
+        println!("cargo:rerun-if-changed={}", file.display());
     }
     let target_dir = target_dir()?;
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .args(["build", "--bin", name, "--features", "image", "--profile", profile])
         .args(["--target", TARGET, "--manifest-path"])
-        .arg(&manifest)
+        .arg(Path::new(directory).join("Cargo.toml"))
+        .arg("--config")
+        .arg(&profiles)
         .arg("--target-dir")
         .arg(&target_dir)
-        .current_dir(root);
+        .current_dir(directory);
     scrub(&mut cargo);
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     let status = cargo.status().map_err(|e| format!("cannot start cargo to build the kernel: {e}"))?;
     if !status.success() {
-        return Err(format!("the kernel in {} did not build: see cargo's messages above", root.display()));
+        return Err(format!("the kernel in {directory} did not build: see cargo's messages above"));
     }
     Ok(target_dir.join(TARGET).join(profile).join(name))
 }

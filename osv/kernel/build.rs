@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! CARGO_ENCODED_RUSTFLAGS=$'-Crelocation-model=static\x1f-Ccode-model=kernel\x1f-Cno-redzone=yes\x1f-Cforce-frame-pointers=yes'
-//! \ cargo build -p osv-kernel --bin osv-kernel --features image --profile kernel \ --target
-//! x86_64-unknown-linux-gnu --target-dir target/kernel
+//! \ cargo build -p osv-kernel --bin osv-kernel --features image --config kernel-build/profiles.toml --profile kernel \
+//! --target x86_64-unknown-linux-gnu --target-dir target/kernel
 //! ```
 //!
 //! The result is an ELF executable with a PVH note, which `qemu-system-x86_64 -kernel` boots as it is. Its
@@ -19,8 +19,8 @@ fn main() {
     if env::var_os("CARGO_FEATURE_IMAGE").is_none() {
         return;
     }
-    let script = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"))
-        .join("../../linker-scripts/kernel.ld");
+    let script =
+        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR")).join("kernel.ld");
     println!("cargo:rerun-if-changed={}", script.display());
     let args = [
         "-nostartfiles".to_owned(),

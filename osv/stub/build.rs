@@ -7,8 +7,8 @@ fn main() {
     if env::var_os("CARGO_FEATURE_IMAGE").is_none() {
         return;
     }
-    let script = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"))
-        .join("../../linker-scripts/stub.ld");
+    let script =
+        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR")).join("stub.ld");
     println!("cargo:rerun-if-changed={}", script.display());
     for arg in [
         "-nostartfiles",

@@ -1,6 +1,6 @@
 //! Programs that carry the kernel: how one is recognised, and how it launches a VM of its own file.
 //!
-//! The file has a hand-off page at physical 1 MiB (see `linker-scripts/app.ld`) that says where the program
+//! The file has a hand-off page at physical 1 MiB (see `osv/linker-scripts/app.ld`) that says where the program
 //! and its configuration lie. The VM's root is in the guest's memory; the workspace's directory is shared
 //! read-only at its own path, so that programs and tests find their files, and debug information is found
 //! where the compiler has said it would be.

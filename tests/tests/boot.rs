@@ -138,7 +138,7 @@ fn self_testing_kernel() -> PathBuf {
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}"))
         .args(["build", "-q", "-p", "osv-kernel", "--bin", "osv-kernel", "--features", "image,selftest"])
-        .args(["--profile", "kernel", "--target", TARGET, "--target-dir"])
+        .args(["--config", "kernel-build/profiles.toml", "--profile", "kernel", "--target", TARGET, "--target-dir"])
         .arg(&target_dir)
         .current_dir(root)
         .status();

@@ -124,3 +124,15 @@ fn no_signal_reaches_the_kernel_as_init_and_an_interrupt_ends_the_line() {
     let line = "sh -c \"kill -9 1; kill -STOP 1; echo alive; kill -INT \\$\\$\"; echo never";
     assert_eq!(root.boot(line), ("alive\n".into(), 2));
 }
+
+/// Without the option the kernel resets the machine, which would start it again for ever.
+#[test]
+fn a_crash_can_switch_the_machine_off() {
+    let mut qemu = Command::new("qemu-system-x86_64");
+    qemu.args(["-machine", "q35,accel=tcg", "-m", "64M", "-display", "none", "-nodefaults", "-serial", "stdio"]);
+    qemu.args(["-append", "--rootfs=9p:nowhere --power-off-on-abort", "-kernel"]).arg(kernel());
+    let done = run_with_timeout(qemu, Duration::from_secs(60)).unwrap();
+    let told = String::from_utf8_lossy(&done.stdout);
+    assert_eq!(told.matches("kernel crash: ").count(), 1, "{told}");
+    assert_eq!(done.code, Some(0), "{told}");
+}

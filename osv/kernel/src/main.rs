@@ -100,6 +100,7 @@ fn give_help(options: Result<Options, BadOption>) {
 extern "C" fn boot_thread(_: usize) -> ! {
     #[cfg(feature = "selftest")]
     {
+        drivers::clock::settle();
         sched::selftest::run_all();
         arch::power::debug_exit(0);
     }

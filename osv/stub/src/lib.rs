@@ -7,6 +7,9 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+/// Where this package lies.
+pub const DIRECTORY: &str = env!("CARGO_MANIFEST_DIR");
+
 mod calls;
 mod lzma;
 

@@ -1,4 +1,4 @@
-//! The page in front of the kernel (see `linker-scripts/app.ld`): what lies behind the kernel, the headers of boot loaders
+//! The page in front of the kernel (see `osv/linker-scripts/app.ld`): what lies behind the kernel, the headers of boot loaders
 //! that look for one, and a configuration whose line `kernel-args=` is the command line where the boot loader gives none.
 
 use super::{HANDOFF, get_u64, put_u64};

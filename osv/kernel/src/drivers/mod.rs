@@ -45,7 +45,7 @@ pub fn init(boot: &BootInfo) -> Result<()> {
     irq::set_handler(irq::RESCHEDULE, &sched::on_reschedule_interrupt);
     apic::init(platform)?;
     clock::init(platform, boot.entry_tsc);
-    random::init();
+    random::init(boot.seed());
     Ok(())
 }
 

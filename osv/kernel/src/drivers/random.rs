@@ -164,14 +164,16 @@ impl Generator {
 
 static GENERATOR: SpinLock<Generator, IrqOff> = SpinLock::new(Generator::new());
 
-/// Gives the generator its first key: from the CPU's source of random numbers, and from the time.
-pub fn init() {
+/// Gives the generator its first key: from the CPU's source of random numbers, from the time, and from what the boot loader
+/// brought.
+pub fn init(from_loader: &[u8]) {
     let mut seed = [0; KEY_LEN];
     let source = RdRand::new();
     for bytes in seed.chunks_exact_mut(8) {
         bytes.copy_from_slice(&(draw(source) ^ clock::tsc()).to_le_bytes());
     }
     add_entropy(&seed);
+    add_entropy(from_loader);
 }
 
 /// A number from the CPU, which may have to be asked more than once: from its source of entropy, else from the generator

@@ -1,7 +1,7 @@
 //! Where things are in the address space.
 //!
 //! The lower half belongs to programs and looks as on Linux. The upper half is the kernel's and the same in
-//! every address space. `linker-scripts/kernel.ld` repeats [`KERNEL_BASE`].
+//! every address space. `kernel.ld` repeats [`KERNEL_BASE`].
 
 /// Size of a page, the unit of mapping.
 pub const PAGE_SIZE: usize = 4096;

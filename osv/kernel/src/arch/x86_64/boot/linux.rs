@@ -2,7 +2,7 @@
 //! over. The kernel's documentation (`Documentation/arch/x86/boot.rst` and `zero-page.rst`) names the fields.
 
 use super::memory_map::MemoryKind;
-use super::{BootError, BootInfo, MAX_CMDLINE, Physical, u32_at, u64_at};
+use super::{BootError, BootInfo, MAX_CMDLINE, MAX_SEED, Physical, u32_at, u64_at};
 
 const SIZE: usize = 4096;
 
@@ -20,6 +20,7 @@ mod field {
     pub const RAMDISK: usize = 0x218;
     pub const RAMDISK_SIZE: usize = 0x21c;
     pub const CMDLINE: usize = 0x228;
+    pub const SETUP_DATA: usize = 0x250;
     pub const E820: usize = 0x2d0;
 }
 
@@ -57,7 +58,23 @@ pub fn parse_linux(memory: &impl Physical, addr: u64, info: &mut BootInfo) -> Re
         info.memory.report(u64_at(entry, 0), u64_at(entry, 8), MemoryKind::from_e820(u32_at(entry, 16)));
     }
     info.memory.dropped += count.saturating_sub(E820_MAX);
+    find_seed(memory, u64_at(page, field::SETUP_DATA), info);
     info.finish()
+}
+
+/// Keeps the random bytes among the further data, a list of nodes: address of the next one, type, length, contents.
+fn find_seed(memory: &impl Physical, mut node: u64, info: &mut BootInfo) {
+    const HEAD: usize = 16;
+    const RNG_SEED: u32 = 9;
+    const NODES_MAX: usize = 64;
+    for _ in 0..NODES_MAX {
+        let Some(head) = memory.bytes(node, HEAD).filter(|_| node != 0) else { return };
+        if u32_at(head, 8) == RNG_SEED {
+            let len = (u32_at(head, 12) as usize).min(MAX_SEED);
+            info.set_seed(memory.bytes(node.saturating_add(HEAD as u64), len).unwrap_or_default());
+        }
+        node = u64_at(head, 0);
+    }
 }
 
 /// ACPI's root pointer in the list of tables that a 64-bit UEFI leaves.
@@ -117,6 +134,25 @@ mod tests {
         assert_eq!(info.memory.regions().len(), 3);
         assert_eq!(info.memory.regions()[2].kind, MemoryKind::Reserved);
         assert_eq!(info.rsdp, None);
+    }
+
+    #[test]
+    fn finds_the_seed() {
+        let mut ram = ram();
+        assert_eq!(parse(&ram).1.seed(), b"");
+        ram.put_u64(PAGE + field::SETUP_DATA, 0x3000);
+        ram.put_u64(0x3000, 0x3100);
+        ram.put_u32(0x3008, 1);
+        ram.put_u32(0x3108, 9);
+        ram.put_u32(0x310c, 4);
+        ram.put(0x3110, b"seed and more");
+        assert_eq!(parse(&ram).1.seed(), b"seed");
+        ram.put_u32(0x310c, u32::MAX);
+        assert_eq!(parse(&ram).1.seed().len(), MAX_SEED);
+        ram.put_u64(0x3100, 0x3000);
+        assert_eq!(parse(&ram).0, Ok(()), "a ring of nodes has an end");
+        ram.put_u64(PAGE + field::SETUP_DATA, u64::MAX - 8);
+        assert_eq!(parse(&ram).1.seed(), b"");
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub use pvh::parse_pvh;
 const MAX_MODULES: usize = 16;
 /// Bytes of command line that are kept.
 const MAX_CMDLINE: usize = 8192;
+/// Random bytes that are kept.
+const MAX_SEED: usize = 64;
 /// Bytes of ACPI's root structure, since version 2.
 const ROOT_SIZE: usize = 36;
 
@@ -85,6 +87,8 @@ pub struct BootInfo {
     cmdline_len: usize,
     modules: [Module; MAX_MODULES],
     modules_len: usize,
+    seed: [u8; MAX_SEED],
+    seed_len: usize,
 }
 
 impl BootInfo {
@@ -101,6 +105,8 @@ impl BootInfo {
             cmdline_len: 0,
             modules: [NONE; MAX_MODULES],
             modules_len: 0,
+            seed: [0; MAX_SEED],
+            seed_len: 0,
         }
     }
 
@@ -112,6 +118,11 @@ impl BootInfo {
     /// The files that were loaded beside the kernel.
     pub fn modules(&self) -> &[Module] {
         self.modules.get(..self.modules_len).unwrap_or(&[])
+    }
+
+    /// Random bytes from the boot loader; empty if it gave none.
+    pub fn seed(&self) -> &[u8] {
+        self.seed.get(..self.seed_len).unwrap_or(&[])
     }
 
     /// Puts the memory map in order; the last step of each parser.
@@ -131,6 +142,11 @@ impl BootInfo {
     fn set_cmdline(&mut self, from: &[u8]) {
         self.cmdline_len = from.len().min(MAX_CMDLINE);
         self.cmdline[..self.cmdline_len].copy_from_slice(&from[..self.cmdline_len]);
+    }
+
+    fn set_seed(&mut self, from: &[u8]) {
+        self.seed_len = from.len().min(MAX_SEED);
+        self.seed[..self.seed_len].copy_from_slice(&from[..self.seed_len]);
     }
 
     fn add_module(&mut self, start: u64, size: u64) {
