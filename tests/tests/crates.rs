@@ -278,8 +278,8 @@ fn instructions_to_main(file: &Path) -> u64 {
         .arg(file);
     let done = run_with_timeout(qemu, LIMIT).unwrap();
     let told = String::from_utf8_lossy(&done.stdout).into_owned();
-    let numbers = told.split(|letter: char| !letter.is_ascii_digit()).filter_map(|number| number.parse().ok());
-    numbers.last().unwrap_or_else(|| panic!("{told}"))
+    let mut numbers = told.split(|letter: char| !letter.is_ascii_digit()).filter_map(|number| number.parse().ok());
+    numbers.next_back().unwrap_or_else(|| panic!("{told}"))
 }
 
 /// The size of the segment that holds the kernel: the one at physical 1 MiB.
