@@ -48,6 +48,7 @@ pub mod first_program;
 pub mod fs;
 #[cfg(feature = "kernel")]
 pub mod ipc;
+#[cfg(feature = "kernel")]
 pub mod limits;
 #[cfg(feature = "kernel")]
 pub mod log;
