@@ -129,6 +129,11 @@ static void timers(void) {
     MUST(timer_delete(unwanted));
     TRY(timer_create(99, &event, &timer));
     struct itimerval now;
+    for (int which = ITIMER_REAL; which <= ITIMER_PROF; which++) {
+        MUST(setitimer(which, &(struct itimerval){{10, 0}, {0, 0}}, NULL));
+        MUST(setitimer(which, &(struct itimerval){0}, &now));
+        printf("timer %d that is not set remembers %ld s\n", which, (long)now.it_interval.tv_sec);
+    }
     TRY(setitimer(ITIMER_REAL, &(struct itimerval){{0, 0}, {100, 0}}, NULL));
     TRY(getitimer(ITIMER_REAL, &now));
     TRUE(now.it_value.tv_sec >= 98 && now.it_value.tv_sec <= 100);

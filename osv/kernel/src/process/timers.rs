@@ -313,10 +313,13 @@ impl Process {
             linux::ITIMER_PROF => (TimeBase::ProcessCpu, Signal::SIGPROF),
             _ => return Err(Errno::EINVAL),
         };
+        // Of a timer that is not set, those on CPU time remember the interval.
+        let is_kept = new.remaining_ns != 0 || which != linux::ITIMER_REAL;
+        let interval_ns = if is_kept { new.interval_ns } else { 0 };
         let existing = self.timers.interval.lock().get(which as usize).cloned().flatten();
         let alarm = match existing {
             Some(alarm) => alarm,
-            None if new.remaining_ns == 0 => return Ok(Setting::default()),
+            None if new.remaining_ns == 0 && interval_ns == 0 => return Ok(Setting::default()),
             None => {
                 let alarm = Alarm::new(self, base, Event::Interval(signal));
                 if let Some(place) = self.timers.interval.lock().get_mut(which as usize) {
@@ -326,7 +329,7 @@ impl Process {
             }
         };
         let target_ns = (new.remaining_ns != 0).then(|| alarm.now_ns().saturating_add(new.remaining_ns));
-        Ok(alarm.set(target_ns, new.interval_ns))
+        Ok(alarm.set(target_ns, interval_ns))
     }
 
     /// `getitimer`.
