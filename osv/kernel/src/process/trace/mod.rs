@@ -3,7 +3,7 @@
 //! Who traces whom stands twice: in the tree, where `wait` looks for it, and as a [`Link`] in the tracee. A tracee runs
 //! through the table of system calls for those who are observed, so that all others pay nothing.
 //!
-//! A tracee that stops ([`stop`]) lays out a copy of its registers in a [`Stop`] and sleeps; its tracer reads and changes the
+//! A tracee that stops ([`stop`]) lays out a copy of its registers in a `Stop` and sleeps; its tracer reads and changes the
 //! copy ([`request`]), under a lock, and the tracee takes over what has changed when it goes on. So nobody ever touches the
 //! frame of another thread, and a tracee that is killed meanwhile is in nobody's way. What the tracer sets is checked where
 //! it is set ([`registers`], [`watch`]): whatever it is, it cannot make the kernel trap.
